@@ -1,0 +1,113 @@
+//! What a finished join build (or top-k) tells the scans of the probe side: which keys can match at all.
+//!
+//! Position: published once into a [`RuntimeFilterSlot`] by [`crate::hash_join`]; read once per morsel by
+//! scans. A filter may let rows through that do not match, never the reverse.
+
+use std::sync::{Arc, OnceLock};
+
+/// Where a filter is put when it is known; shared by the plan node that makes it and the scans that use it.
+#[derive(Debug, Default)]
+pub struct RuntimeFilterSlot(OnceLock<Option<Arc<RuntimeFilter>>>);
+
+impl RuntimeFilterSlot {
+    /// An empty slot.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Publishes the filter; `None` says that there will be none. Only the first call counts.
+    pub fn publish(&self, filter: Option<RuntimeFilter>) {
+        self.0.get_or_init(|| filter.map(Arc::new));
+    }
+
+    /// The filter, if one has been published.
+    pub fn get(&self) -> Option<Arc<RuntimeFilter>> {
+        self.0.get().cloned().flatten()
+    }
+}
+
+/// A filter on one key column of an integer-like type (Int16, Int32, Int64, Date32, Decimal64), its values
+/// widened to `i64`. NULL never passes.
+#[derive(Debug)]
+pub struct RuntimeFilter {
+    /// Smallest build key; greater than `max` when the build side is empty.
+    pub min: i64,
+    /// Largest build key.
+    pub max: i64,
+    /// What is known beyond the bounds.
+    pub members: Members,
+}
+
+/// Membership beyond the bounds.
+#[derive(Debug)]
+pub enum Members {
+    /// Nothing beyond the bounds.
+    Unknown,
+    /// Exact: bit `key - min` of the words. At least `max - min + 1` bits, in 64-bit words.
+    Bitmap(Arc<[u64]>),
+    /// A blocked bloom filter over the keys.
+    Bloom(BlockedBloom),
+}
+
+/// A bloom filter of 64-bit blocks, 4 bits per key: one memory access per test.
+#[derive(Debug)]
+pub struct BlockedBloom {
+    blocks: Box<[u64]>,
+}
+
+impl BlockedBloom {
+    /// An empty filter for about `num_keys` keys, 16 bits each; a power of two of blocks.
+    pub fn with_capacity(num_keys: usize) -> Self {
+        BlockedBloom { blocks: vec![0; (num_keys / 4).max(1).next_power_of_two()].into() }
+    }
+
+    /// Adds a key.
+    pub fn insert(&mut self, key: i64) {
+        let (block, bits) = self.place(key);
+        self.blocks[block] |= bits;
+    }
+
+    /// Whether the key may have been added.
+    #[inline]
+    pub fn contains(&self, key: i64) -> bool {
+        let (block, bits) = self.place(key);
+        self.blocks[block] & bits == bits
+    }
+
+    #[inline]
+    fn place(&self, key: i64) -> (usize, u64) {
+        let hash = hash_key(key);
+        let bits = (1 << (hash & 63)) | (1 << ((hash >> 6) & 63)) | (1 << ((hash >> 12) & 63)) | (1 << ((hash >> 18) & 63));
+        ((hash >> 32) as usize & (self.blocks.len() - 1), bits)
+    }
+}
+
+// Multiply and fold (the finalizer of rapidhash and wyhash): both halves of the product mix all key bits.
+#[inline]
+fn hash_key(key: i64) -> u64 {
+    let product = u128::from(key as u64 ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_a076_1d64_78bd_642f_u128;
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+impl RuntimeFilter {
+    /// Whether a row with this key can have a match.
+    #[inline]
+    pub fn contains(&self, key: i64) -> bool {
+        if key < self.min || key > self.max {
+            return false;
+        }
+        match &self.members {
+            Members::Unknown => true,
+            Members::Bitmap(words) => {
+                let bit = key.wrapping_sub(self.min) as u64;
+                words[(bit >> 6) as usize] >> (bit & 63) & 1 == 1
+            }
+            Members::Bloom(bloom) => bloom.contains(key),
+        }
+    }
+
+    /// Whether any key in `min ..= max` (a row group's statistics) can have a match.
+    pub fn overlaps(&self, min: i64, max: i64) -> bool {
+        min <= self.max && max >= self.min
+    }
+}

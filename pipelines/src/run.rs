@@ -1,0 +1,1 @@
+//! The push loop of one chain of one pipeline; no threads here.

@@ -1,0 +1,1 @@
+//! Sources and sinks of plain vectors and a one-call runner, for the tests of operators.

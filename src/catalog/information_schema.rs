@@ -1,0 +1,1 @@
+//! `information_schema.tables` and `.columns` as tables that our own SQL reads.

@@ -1,0 +1,1 @@
+//! A catalog of tables that are handed to it: configured files, tables of tests.

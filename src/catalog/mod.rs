@@ -1,0 +1,64 @@
+//! Catalogs, schemas and tables by name.
+//!
+//! Position: asked by `sql::binder` for tables and views, by `optimizer` for statistics, by
+//! `planner::pipeline_builder` for sources. A catalog is what a connector offers; views and search path are
+//! the session's and live beside it.
+
+pub mod information_schema;
+pub mod memory;
+
+use std::sync::Arc;
+
+use crate::{connectors::Table, error::Result, plan::logical::TableName};
+
+/// All catalogs of a node.
+#[derive(Default)]
+pub struct Catalogs {
+    catalogs: parking_lot::RwLock<Vec<(String, Arc<dyn Catalog>)>>,
+}
+
+/// What a connector offers: schemas with tables.
+pub trait Catalog: Send + Sync {
+    /// Names of the schemas, sorted.
+    fn schemas(&self) -> Vec<String>;
+
+    /// Names of the tables of a schema, sorted; none if there is no such schema.
+    fn tables(&self, schema: &str) -> Vec<String>;
+
+    /// A table, or `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// When the table exists but cannot be opened (a missing or corrupt file).
+    fn table(&self, schema: &str, table: &str) -> Result<Option<Arc<dyn Table>>>;
+}
+
+impl Catalogs {
+    /// Adds or replaces a catalog.
+    pub fn add(&self, name: impl Into<String>, catalog: Arc<dyn Catalog>) {
+        let name = name.into();
+        let mut catalogs = self.catalogs.write();
+        catalogs.retain(|(n, _)| *n != name);
+        catalogs.push((name, catalog));
+    }
+
+    /// Names of the catalogs, in the order they were added.
+    pub fn names(&self) -> Vec<String> {
+        self.catalogs.read().iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A catalog by name.
+    pub fn catalog(&self, name: &str) -> Option<Arc<dyn Catalog>> {
+        self.catalogs.read().iter().find(|(n, _)| n == name).map(|(_, catalog)| Arc::clone(catalog))
+    }
+
+    /// A table by its full name.
+    ///
+    /// # Errors
+    /// When it exists but cannot be opened.
+    pub fn table(&self, name: &TableName) -> Result<Option<Arc<dyn Table>>> {
+        match self.catalog(&name.catalog) {
+            Some(catalog) => catalog.table(&name.schema, &name.table),
+            None => Ok(None),
+        }
+    }
+}

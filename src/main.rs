@@ -1,0 +1,3 @@
+//! The `arneb` program: arguments, configuration, role.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The text of plans, as EXPLAIN shows it.

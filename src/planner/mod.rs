@@ -1,0 +1,4 @@
+//! From a logical plan to pipelines: first the algorithms ([`physical`]), then the graph ([`pipeline_builder`]).
+
+pub mod physical;
+pub mod pipeline_builder;

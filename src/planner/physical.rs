@@ -1,0 +1,1 @@
+//! Chooses algorithms and positions: a logical plan becomes a physical one.

@@ -1,0 +1,1 @@
+//! Turns a physical plan into a graph of pipelines.

@@ -1,0 +1,1 @@
+//! The functions SQL can call: names, overloads, result types.
