@@ -295,7 +295,7 @@ fn peak_resident_bytes() -> Option<u64> {
 
 fn print_table(report: &RunReport) {
     let mut table = TextTable::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["query", "rows", "time", "rows/s scanned", "peak memory", "answer"]);
     for query in &report.queries {
         let rate = if query.seconds > 0.0 { query.rows_scanned as f64 / query.seconds } else { 0.0 };
