@@ -5,6 +5,7 @@
 
 pub mod rule;
 pub mod statistics;
+mod unnest_subqueries;
 
 use crate::{catalog::Catalogs, error::Result, plan::logical::Query};
 
@@ -18,7 +19,10 @@ pub struct OptimizerContext<'a> {
 
 /// All rules, in order.
 pub fn rules() -> Vec<Box<dyn Rule>> {
-    vec![]
+    vec![
+        // Every later rule works on joins alone.
+        Box::new(unnest_subqueries::UnnestSubqueries),
+    ]
 }
 
 /// Applies all rules. `observe` is told after every rule that changed the plan.
