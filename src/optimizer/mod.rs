@@ -3,6 +3,8 @@
 //! Position: between `sql::binder` and `planner`. Deliberately elsewhere: the choice of algorithms and build
 //! sides (`planner::physical`), which asks [`statistics`] the same questions.
 
+mod prune_columns;
+mod push_down_filters;
 pub mod rule;
 pub mod statistics;
 mod unnest_subqueries;
@@ -22,6 +24,10 @@ pub fn rules() -> Vec<Box<dyn Rule>> {
     vec![
         // Every later rule works on joins alone.
         Box::new(unnest_subqueries::UnnestSubqueries),
+        // Gives cross joins their conditions, before joins are ordered.
+        Box::new(push_down_filters::PushDownFilters),
+        // Last of the rewrites: by now it is settled which expression is computed where.
+        Box::new(prune_columns::PruneColumns),
     ]
 }
 

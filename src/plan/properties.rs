@@ -100,7 +100,11 @@ fn value_for_nulls(expr: &Expr, nulls: &BTreeSet<ColumnId>) -> Value {
         Expr::Literal(Scalar::Boolean(false)) => Value::False,
         Expr::Compare(Comparison::NotDistinct | Comparison::Distinct, ..) => Value::Anything,
         Expr::Compare(_, left, right) | Expr::Arithmetic(_, left, right, _) => {
-            if of(left) == Value::Null || of(right) == Value::Null { Value::Null } else { Value::Anything }
+            if of(left) == Value::Null || of(right) == Value::Null {
+                Value::Null
+            } else {
+                Value::Anything
+            }
         }
         Expr::And(operands) => {
             let values: Vec<Value> = operands.iter().map(of).collect();
@@ -118,7 +122,11 @@ fn value_for_nulls(expr: &Expr, nulls: &BTreeSet<ColumnId>) -> Value {
                 () if values.contains(&Value::True) => Value::True,
                 () if values.iter().all(|v| *v == Value::False) => Value::False,
                 () if values.iter().all(|v| matches!(v, Value::Null | Value::False)) => {
-                    if values.contains(&Value::Null) { Value::Null } else { Value::False }
+                    if values.contains(&Value::Null) {
+                        Value::Null
+                    } else {
+                        Value::False
+                    }
                 }
                 () if values.iter().all(|v| matches!(v, Value::Null | Value::False | Value::NullOrFalse)) => Value::NullOrFalse,
                 () => Value::Anything,
@@ -138,23 +146,35 @@ fn value_for_nulls(expr: &Expr, nulls: &BTreeSet<ColumnId>) -> Value {
         Expr::Negate(operand) | Expr::Cast(operand, _) => if_null(of(operand)),
         Expr::InList { operand, .. } => if_null(of(operand)),
         Expr::Like { operand, pattern, .. } => {
-            if of(operand) == Value::Null || of(pattern) == Value::Null { Value::Null } else { Value::Anything }
+            if of(operand) == Value::Null || of(pattern) == Value::Null {
+                Value::Null
+            } else {
+                Value::Anything
+            }
         }
         Expr::Case { branches, otherwise, .. } => case_for_nulls(branches, otherwise.as_deref(), nulls),
         Expr::Function(function, arguments, _) => match function {
-            ScalarFunction::Coalesce => {
-                match arguments.iter().map(of).find(|v| *v != Value::Null) {
-                    None => Value::Null,
-                    Some(value @ (Value::True | Value::False)) => value,
-                    Some(_) => Value::Anything,
-                }
-            }
+            ScalarFunction::Coalesce => match arguments.iter().map(of).find(|v| *v != Value::Null) {
+                None => Value::Null,
+                Some(value @ (Value::True | Value::False)) => value,
+                Some(_) => Value::Anything,
+            },
             ScalarFunction::Greatest | ScalarFunction::Least => {
-                if arguments.iter().all(|a| of(a) == Value::Null) { Value::Null } else { Value::Anything }
+                if arguments.iter().all(|a| of(a) == Value::Null) {
+                    Value::Null
+                } else {
+                    Value::Anything
+                }
             }
             ScalarFunction::NullIf => arguments.first().map_or(Value::Anything, |a| if_null(of(a))),
             ScalarFunction::ConcatSkippingNulls | ScalarFunction::ConcatWithSeparator => Value::Anything,
-            _ => if arguments.iter().any(|a| of(a) == Value::Null) { Value::Null } else { Value::Anything },
+            _ => {
+                if arguments.iter().any(|a| of(a) == Value::Null) {
+                    Value::Null
+                } else {
+                    Value::Anything
+                }
+            }
         },
         _ => Value::Anything,
     }

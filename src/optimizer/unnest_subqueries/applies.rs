@@ -161,7 +161,8 @@ impl Unnesting<'_> {
 }
 
 fn name_expressions_in(plan: &mut LogicalPlan, left: &BTreeSet<ColumnId>, columns: &mut Columns, computed: &mut Vec<(ColumnId, Expr)>) {
-    if let LogicalPlan::Filter { predicate: conjuncts, .. } | LogicalPlan::Join(Join { kind: JoinKind::Inner, condition: conjuncts, .. }) = plan
+    if let LogicalPlan::Filter { predicate: conjuncts, .. } | LogicalPlan::Join(Join { kind: JoinKind::Inner, condition: conjuncts, .. }) =
+        plan
     {
         for conjunct in conjuncts {
             let Expr::Compare(Comparison::Equal | Comparison::NotDistinct, a, b) = conjunct else { continue };
@@ -215,8 +216,7 @@ fn holds_all(from: &DataType, (precision, scale): (u8, i8)) -> bool {
         DataType::Int16 => whole >= 5 && scale >= 0,
         DataType::Int32 => whole >= 10 && scale >= 0,
         DataType::Int64 => whole >= 19 && scale >= 0,
-        other => operators::types::decimal_digits(other)
-            .is_some_and(|(p, s)| whole >= i16::from(p) - i16::from(s) && scale >= s),
+        other => operators::types::decimal_digits(other).is_some_and(|(p, s)| whole >= i16::from(p) - i16::from(s) && scale >= s),
     }
 }
 
@@ -249,9 +249,7 @@ fn without_order_and_duplicates(plan: LogicalPlan, any_row_will_do: bool) -> Log
         LogicalPlan::Limit { input, limit, offset: 0 } if any_row_will_do && limit != Some(0) => {
             without_order_and_duplicates(*input, any_row_will_do)
         }
-        LogicalPlan::Project { input, expressions } => {
-            without_order_and_duplicates(*input, any_row_will_do).projected(expressions)
-        }
+        LogicalPlan::Project { input, expressions } => without_order_and_duplicates(*input, any_row_will_do).projected(expressions),
         LogicalPlan::Aggregate(Aggregate { input, keys, aggregates }) if aggregates.is_empty() && !keys.is_empty() => {
             without_order_and_duplicates(*input, any_row_will_do).projected(keys)
         }

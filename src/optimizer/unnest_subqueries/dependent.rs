@@ -88,8 +88,7 @@ impl Unnesting<'_> {
                 let (input, mut mapping) = self.rewrite_with_arguments(*input, &mut aggregates, domain)?;
                 let input = self.require(input, &mut mapping, &used, domain);
                 let substitution = substitution(&mapping);
-                let mut keys: Vec<(ColumnId, Expr)> =
-                    keys.into_iter().map(|(id, expr)| (id, expr.substituted(&substitution))).collect();
+                let mut keys: Vec<(ColumnId, Expr)> = keys.into_iter().map(|(id, expr)| (id, expr.substituted(&substitution))).collect();
                 pass_on(&mapping, &mut keys);
                 Ok((LogicalPlan::Aggregate(Aggregate { input: Box::new(input), keys, aggregates }), mapping))
             }
@@ -134,8 +133,7 @@ impl Unnesting<'_> {
         aggregates: &mut [(ColumnId, AggregateExpr)],
         domain: &Domain<'_>,
     ) -> Result<(LogicalPlan, Mapping)> {
-        let arguments: Vec<&Expr> =
-            aggregates.iter().flat_map(|(_, call)| call.arguments.iter().chain(call.filter.as_deref())).collect();
+        let arguments: Vec<&Expr> = aggregates.iter().flat_map(|(_, call)| call.arguments.iter().chain(call.filter.as_deref())).collect();
         let (input, mapping) = self.rewrite_with(input, arguments, domain)?;
         let substitution = substitution(&mapping);
         for (_, call) in aggregates {
@@ -172,11 +170,8 @@ impl Unnesting<'_> {
     /// The distinct values of `outer` columns, under new ids.
     fn domain_of(&mut self, outer: &[ColumnId], domain: &Domain<'_>) -> (LogicalPlan, Mapping) {
         let (copy, renaming) = domain.left.with_fresh_columns(self.columns);
-        let keys: Vec<(ColumnId, Expr)> = outer
-            .iter()
-            .map(|id| renaming.get(id).copied().unwrap_or(*id))
-            .map(|id| (id, Expr::Column(id)))
-            .collect();
+        let keys: Vec<(ColumnId, Expr)> =
+            outer.iter().map(|id| renaming.get(id).copied().unwrap_or(*id)).map(|id| (id, Expr::Column(id))).collect();
         let mapping = outer.iter().zip(&keys).map(|(id, (column, _))| (*id, Inner { column: *column, nulls_match: true })).collect();
         let values = match copy.is_unique_in(&keys.iter().map(|(id, _)| *id).collect()) {
             true => copy.projected(keys),
@@ -201,7 +196,12 @@ impl Unnesting<'_> {
         Ok((input.filtered(predicate.into_iter().map(|e| e.substituted(&substitution)).collect()), mapping))
     }
 
-    fn filter_by_own_columns(&mut self, input: LogicalPlan, predicate: Vec<Expr>, equal: BTreeMap<ColumnId, Equated>) -> (LogicalPlan, Mapping) {
+    fn filter_by_own_columns(
+        &mut self,
+        input: LogicalPlan,
+        predicate: Vec<Expr>,
+        equal: BTreeMap<ColumnId, Equated>,
+    ) -> (LogicalPlan, Mapping) {
         let mut mapping = Mapping::new();
         let mut computed: Vec<(ColumnId, Expr)> = vec![];
         let mut covered = BTreeSet::new();

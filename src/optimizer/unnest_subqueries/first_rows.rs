@@ -36,7 +36,8 @@ impl Unnesting<'_> {
         let mut aggregates = vec![];
         for id in output.into_iter().filter(|id| !groups.contains(id)) {
             let first = self.columns.duplicate(id);
-            let call = AggregateExpr { function: AggregateFunction::First, arguments: vec![Expr::Column(id)], distinct: false, filter: None };
+            let call =
+                AggregateExpr { function: AggregateFunction::First, arguments: vec![Expr::Column(id)], distinct: false, filter: None };
             aggregates.push((first, call));
             originals.push((id, Expr::Column(first)));
         }

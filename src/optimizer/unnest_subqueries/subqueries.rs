@@ -230,8 +230,7 @@ impl Unnesting<'_> {
         let mark = self.columns.add("mark", DataType::Boolean, true);
         let join = Join { left: Box::new(input), right: Box::new(right), kind: JoinKind::Mark(mark), condition };
         let plan = self.eliminate(join)?;
-        let is_marked =
-            Expr::Function(ScalarFunction::Coalesce, vec![Expr::Column(mark), Expr::boolean(false)], DataType::Boolean);
+        let is_marked = Expr::Function(ScalarFunction::Coalesce, vec![Expr::Column(mark), Expr::boolean(false)], DataType::Boolean);
         Ok((plan, is_marked))
     }
 
