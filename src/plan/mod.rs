@@ -8,3 +8,5 @@ pub mod display;
 pub mod explain;
 pub mod logical;
 pub mod physical;
+pub mod properties;
+pub mod rewrite;
