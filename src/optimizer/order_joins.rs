@@ -1,0 +1,64 @@
+//! Orders joins: finds the cheapest tree for every region of inner joins, with the semi, anti, mark and left joins that
+//! hang on it.
+//!
+//! Position: after unnesting and pushdown, before columns are pruned for good. The right side of an inner join that comes
+//! out is the build side. Deliberately elsewhere: how many rows joins give ([`super::statistics`]), what they cost
+//! ([`super::cost`]), which algorithm runs them (`planner::physical`).
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`region`] | takes a plan apart into relations and conditions, and puts it together again |
+//! | [`hypergraph`] | which sets can be joined |
+//! | [`search`] | the cheapest tree |
+//! | [`model`] | what joining two sets costs |
+
+mod hypergraph;
+mod model;
+mod region;
+mod search;
+
+use crate::{
+    error::Result,
+    plan::logical::{LogicalPlan, Query},
+};
+
+use super::{OptimizerContext, replace_inputs, rule::Rule, statistics::Estimator};
+
+/// The rule.
+pub struct OrderJoins;
+
+impl Rule for OrderJoins {
+    fn name(&self) -> &'static str {
+        "order_joins"
+    }
+
+    fn apply(&self, mut query: Query, context: &OptimizerContext<'_>) -> Result<Query> {
+        let mut estimator = Estimator::new(context.catalogs, &query);
+        for cte in &mut query.ctes {
+            cte.plan = order(std::mem::replace(&mut cte.plan, LogicalPlan::nothing()), &mut estimator)?;
+        }
+        query.root = order(query.root, &mut estimator)?;
+        Ok(query)
+    }
+}
+
+/// Orders all regions of a plan.
+fn order(plan: LogicalPlan, estimator: &mut Estimator<'_>) -> Result<LogicalPlan> {
+    if !region::is_region(&plan) {
+        return replace_inputs(plan, &mut |input| order(input, estimator));
+    }
+    let mut region = region::Region::take_apart(plan);
+    for part in region.parts_mut() {
+        *part = order(std::mem::replace(part, LogicalPlan::nothing()), estimator)?;
+    }
+    let model = model::RegionModel::new(&region, estimator)?;
+    let graph = model.hypergraph();
+    let solutions = search::search(&graph, &model.leaf_rows(), &model);
+    Ok(match solutions {
+        Some(solutions) => model.plan(graph.all(), &solutions).build(region, estimator.columns()),
+        None => region.put_together(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

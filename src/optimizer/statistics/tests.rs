@@ -1,0 +1,1 @@
+//! Estimates against what is known of TPC-H at scale 10.
