@@ -3,6 +3,9 @@
 //! Position: between `sql::binder` and `planner`. Deliberately elsewhere: the choice of algorithms and build
 //! sides (`planner::physical`), which asks [`statistics`] the same questions.
 
+mod cost;
+pub mod order_joins;
+mod rewrite;
 pub mod rule;
 pub mod statistics;
 
@@ -18,7 +21,10 @@ pub struct OptimizerContext<'a> {
 
 /// All rules, in order.
 pub fn rules() -> Vec<Box<dyn Rule>> {
-    vec![]
+    vec![
+        // Needs the conditions where pushdown has put them.
+        Box::new(order_joins::OrderJoins),
+    ]
 }
 
 /// Applies all rules. `observe` is told after every rule that changed the plan.

@@ -22,7 +22,14 @@ use crate::{
     plan::logical::{LogicalPlan, Query},
 };
 
-use super::{OptimizerContext, replace_inputs, rule::Rule, statistics::Estimator};
+use super::{
+    OptimizerContext,
+    rewrite::{replace_inputs, take},
+    rule::Rule,
+    statistics::Estimator,
+};
+
+use region::Region;
 
 /// The rule.
 pub struct OrderJoins;
@@ -35,7 +42,7 @@ impl Rule for OrderJoins {
     fn apply(&self, mut query: Query, context: &OptimizerContext<'_>) -> Result<Query> {
         let mut estimator = Estimator::new(context.catalogs, &query);
         for cte in &mut query.ctes {
-            cte.plan = order(std::mem::replace(&mut cte.plan, LogicalPlan::nothing()), &mut estimator)?;
+            cte.plan = order(take(&mut cte.plan), &mut estimator)?;
         }
         query.root = order(query.root, &mut estimator)?;
         Ok(query)
@@ -47,16 +54,17 @@ fn order(plan: LogicalPlan, estimator: &mut Estimator<'_>) -> Result<LogicalPlan
     if !region::is_region(&plan) {
         return replace_inputs(plan, &mut |input| order(input, estimator));
     }
-    let mut region = region::Region::take_apart(plan);
+    let mut region = Region::take_apart(plan);
     for part in region.parts_mut() {
-        *part = order(std::mem::replace(part, LogicalPlan::nothing()), estimator)?;
+        *part = order(take(part), estimator)?;
     }
     let model = model::RegionModel::new(&region, estimator)?;
-    let graph = model.hypergraph();
-    let solutions = search::search(&graph, &model.leaf_rows(), &model);
-    Ok(match solutions {
-        Some(solutions) => model.plan(graph.all(), &solutions).build(region, estimator.columns()),
-        None => region.put_together(),
+    let solutions = search::search(model.hypergraph(), &model.leaf_rows(), &model);
+    let tree = solutions.map(|solutions| model.tree(&solutions));
+    Ok(match tree {
+        Some(tree) => region.build(&tree, estimator.columns()),
+        // Only conditions that contradict each other's order leave nothing to be found.
+        None => region.in_written_order(estimator.columns()),
     })
 }
 

@@ -1,0 +1,1 @@
+//! Join orders of TPC-H.
