@@ -4,10 +4,12 @@
 //! sides (`planner::physical`), which asks [`statistics`] the same questions.
 
 mod cost;
-pub mod order_joins;
-mod rewrite;
+mod order_joins;
+mod prune_columns;
+mod push_down_filters;
 pub mod rule;
 pub mod statistics;
+mod unnest_subqueries;
 
 use crate::{catalog::Catalogs, error::Result, plan::logical::Query};
 
@@ -22,8 +24,14 @@ pub struct OptimizerContext<'a> {
 /// All rules, in order.
 pub fn rules() -> Vec<Box<dyn Rule>> {
     vec![
-        // Needs the conditions where pushdown has put them.
+        // Every later rule works on joins alone.
+        Box::new(unnest_subqueries::UnnestSubqueries),
+        // Gives cross joins their conditions, before joins are ordered.
+        Box::new(push_down_filters::PushDownFilters),
+        // Needs conditions at joins and filters in scans.
         Box::new(order_joins::OrderJoins),
+        // Last of the rewrites: by now it is settled which expression is computed where.
+        Box::new(prune_columns::PruneColumns),
     ]
 }
 

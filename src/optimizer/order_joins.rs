@@ -24,7 +24,6 @@ use crate::{
 
 use super::{
     OptimizerContext,
-    rewrite::{replace_inputs, take},
     rule::Rule,
     statistics::Estimator,
 };
@@ -42,7 +41,7 @@ impl Rule for OrderJoins {
     fn apply(&self, mut query: Query, context: &OptimizerContext<'_>) -> Result<Query> {
         let mut estimator = Estimator::new(context.catalogs, &query);
         for cte in &mut query.ctes {
-            cte.plan = order(take(&mut cte.plan), &mut estimator)?;
+            cte.plan = order(std::mem::take(&mut cte.plan), &mut estimator)?;
         }
         query.root = order(query.root, &mut estimator)?;
         Ok(query)
@@ -52,11 +51,11 @@ impl Rule for OrderJoins {
 /// Orders all regions of a plan.
 fn order(plan: LogicalPlan, estimator: &mut Estimator<'_>) -> Result<LogicalPlan> {
     if !region::is_region(&plan) {
-        return replace_inputs(plan, &mut |input| order(input, estimator));
+        return plan.map_inputs(&mut |input| order(input, estimator));
     }
     let mut region = Region::take_apart(plan);
     for part in region.parts_mut() {
-        *part = order(take(part), estimator)?;
+        *part = order(std::mem::take(part), estimator)?;
     }
     let model = model::RegionModel::new(&region, estimator)?;
     let solutions = search::search(model.hypergraph(), &model.leaf_rows(), &model);

@@ -28,8 +28,7 @@ use crate::{
     plan::logical::{ColumnId, Columns, Cte, CteId, Expr, Join, JoinKind, LogicalPlan, Query},
 };
 
-pub(super) use expressions::is_constant;
-pub(super) use ranges::{Range, exact_number};
+pub(super) use ranges::Range;
 
 /// What is expected of a plan's output.
 #[derive(Debug, Clone, PartialEq)]

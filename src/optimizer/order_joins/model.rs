@@ -44,7 +44,6 @@ pub(super) struct RegionModel {
 
 struct DependentModel {
     required: Set,
-    kind: JoinKind,
     /// Rows that come out for each that goes in.
     factor: f64,
     rows: f64,
@@ -345,7 +344,6 @@ fn dependent_model(
     let is_equality = |conjunct: &Expr| matches!(conjunct, Expr::Compare(Comparison::Equal | Comparison::NotDistinct, ..));
     DependentModel {
         required,
-        kind: dependent.kind,
         factor,
         rows: right.rows,
         row_bytes: row_bytes(&dependent.right, right),

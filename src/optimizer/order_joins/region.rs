@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use operators::expression::Comparison;
 
-use crate::plan::logical::{Aggregate, ColumnId, Columns, Expr, Join, JoinKind, LogicalPlan};
+use crate::plan::logical::{ColumnId, Columns, Expr, Join, JoinKind, LogicalPlan};
 
 use super::hypergraph::{Set, vertices};
 
@@ -84,45 +84,19 @@ fn is_movable(join: &Join) -> bool {
     }
 }
 
-/// Whether no left row has a second match: the right side has one row per combination of columns that are equated.
+/// Whether no left row has a second match: the columns that the condition equates are a key of the right side.
 fn is_at_most_one(right: &LogicalPlan, condition: &[Expr]) -> bool {
-    match right {
-        LogicalPlan::Filter { input, .. } => is_at_most_one(input, condition),
-        LogicalPlan::Limit { limit: Some(0 | 1), .. } => true,
-        LogicalPlan::Project { input, expressions } => {
-            // Only what goes on under its own id can be a key.
-            is_at_most_one(input, condition) && {
-                let passed: Vec<_> = expressions.iter().filter(|(id, e)| *e == Expr::Column(*id)).map(|(id, _)| *id).collect();
-                keys_of(input).iter().all(|key| passed.contains(key))
-            }
-        }
-        LogicalPlan::Aggregate(Aggregate { keys, .. }) => keys.iter().all(|(key, _)| condition.iter().any(|e| equates(e, *key))),
-        _ => false,
-    }
-}
-
-fn keys_of(plan: &LogicalPlan) -> Vec<ColumnId> {
-    match plan {
-        LogicalPlan::Filter { input, .. } | LogicalPlan::Project { input, .. } => keys_of(input),
-        LogicalPlan::Aggregate(aggregate) => aggregate.keys.iter().map(|(key, _)| *key).collect(),
-        _ => vec![],
-    }
-}
-
-fn equates(conjunct: &Expr, key: ColumnId) -> bool {
-    matches!(conjunct, Expr::Compare(Comparison::Equal | Comparison::NotDistinct, left, right)
-        if (**left == Expr::Column(key) && !right.columns().contains(&key))
-            || (**right == Expr::Column(key) && !left.columns().contains(&key)))
-}
-
-/// Whether exactly one row comes out, whatever goes in.
-fn is_one_row(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Aggregate(aggregate) => aggregate.keys.is_empty(),
-        LogicalPlan::Project { input, .. } | LogicalPlan::Sort { input, .. } => is_one_row(input),
-        LogicalPlan::Values(values) => values.rows.len() == 1,
-        _ => false,
-    }
+    let own = right.output_set();
+    let is_foreign = |expr: &Expr| expr.columns().is_disjoint(&own);
+    let equated = condition.iter().filter_map(|conjunct| match conjunct {
+        Expr::Compare(Comparison::Equal | Comparison::NotDistinct, left, right) => match (left.as_column(), right.as_column()) {
+            (Some(column), _) if own.contains(&column) && is_foreign(right) => Some(column),
+            (_, Some(column)) if own.contains(&column) && is_foreign(left) => Some(column),
+            _ => None,
+        },
+        _ => None,
+    });
+    right.is_unique_in(&equated.collect())
 }
 
 fn count(plan: &LogicalPlan) -> usize {
@@ -237,7 +211,7 @@ impl Region {
         };
         let plan = builder.build(tree, relations);
         let rest = free.into_iter().map(|(_, conjunct)| conjunct).chain(builder.waiting.into_iter().map(|(_, conjunct)| conjunct));
-        filtered(plan, rest.collect())
+        plan.filtered(rest.collect())
     }
 }
 
@@ -245,7 +219,7 @@ fn acts_as_inner(join: &Join) -> bool {
     match join.kind {
         JoinKind::Inner => true,
         // Exactly one match: nothing is lost, padded or refused.
-        JoinKind::Left | JoinKind::Single => join.condition.is_empty() && is_one_row(&join.right),
+        JoinKind::Left | JoinKind::Single => join.condition.is_empty() && join.right.has_exactly_one_row(),
         _ => false,
     }
 }
@@ -277,7 +251,7 @@ impl Builder<'_> {
             Tree::Relation(relation) => {
                 let plan = self.relations[*relation].take().expect("a tree has every relation once");
                 let conjuncts = self.ready(1 << relation);
-                filtered(plan, conjuncts)
+                plan.filtered(conjuncts)
             }
             Tree::Inner(left, right, equal) => {
                 let plans = (self.build(left, relations), self.build(right, relations));
@@ -293,7 +267,7 @@ impl Builder<'_> {
                 let plan = self.build(left, relations);
                 let Dependent { kind, right, condition, .. } = self.dependents[*dependent].take().expect("a tree has every dependent once");
                 let join = LogicalPlan::Join(Join { left: Box::new(plan), right: Box::new(right), kind, condition });
-                filtered(join, self.ready(tree.vertices(relations)))
+                join.filtered(self.ready(tree.vertices(relations)))
             }
         }
     }
@@ -305,10 +279,6 @@ impl Builder<'_> {
         let ready: Vec<(Set, Expr)> = ready;
         ready.into_iter().map(|(_, conjunct)| conjunct).collect()
     }
-}
-
-fn filtered(input: LogicalPlan, predicate: Vec<Expr>) -> LogicalPlan {
-    if predicate.is_empty() { input } else { LogicalPlan::Filter { input: Box::new(input), predicate } }
 }
 
 /// `a = b`, with the narrower integer widened.
@@ -323,7 +293,7 @@ fn equality(a: ColumnId, b: ColumnId, columns: &Columns) -> Expr {
             right = Expr::Cast(Box::new(right), a_type.clone());
         }
     }
-    Expr::Compare(Comparison::Equal, Box::new(left), Box::new(right))
+    Expr::equal(left, right)
 }
 
 /// The vertices of a set that are relations.

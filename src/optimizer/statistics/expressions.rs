@@ -76,19 +76,6 @@ fn of_literal(scalar: &Scalar) -> ColumnEstimate {
     }
 }
 
-/// Whether an expression has the same value for every row, known before the query runs.
-pub(in crate::optimizer) fn is_constant(expr: &Expr) -> bool {
-    match expr {
-        Expr::Literal(_) => true,
-        Expr::Column(_) | Expr::Subquery(_) => false,
-        _ => {
-            let mut constant = true;
-            expr.for_each_child(|child| constant &= is_constant(child));
-            constant
-        }
-    }
-}
-
 /// What constant rows hold, exactly.
 pub(super) fn of_values(values: &Values) -> Estimate {
     let columns: HashMap<ColumnId, ColumnEstimate> =

@@ -224,7 +224,7 @@ fn year_of_day(day: i128) -> i128 {
 }
 
 /// The unscaled value and the scale of an exact number, date or time; `None` for all else.
-pub(in crate::optimizer) fn exact_number(scalar: &Scalar) -> Option<(i128, i8)> {
+pub(super) fn exact_number(scalar: &Scalar) -> Option<(i128, i8)> {
     match scalar {
         Scalar::Int16(value) => Some((i128::from(*value), 0)),
         Scalar::Int32(value) | Scalar::Date32(value) => Some((i128::from(*value), 0)),
