@@ -9,6 +9,8 @@ mod prune_columns;
 mod push_down_filters;
 pub mod rule;
 pub mod statistics;
+#[cfg(test)]
+mod testing;
 mod unnest_subqueries;
 
 use crate::{catalog::Catalogs, error::Result, plan::logical::Query};

@@ -41,7 +41,11 @@ pub(super) fn count(keys: &[ColumnEstimate], rows: f64) -> f64 {
             None => combinations *= with_null(key),
         }
     }
-    // Not every combination occurs among few rows.
+    let of_one_relation = keys.iter().all(|key| key.relation.is_some()) && done.len() == 1;
+    if of_one_relation || keys.len() == 1 {
+        return combinations.min(rows).max(rows.min(1.0));
+    }
+    // Not every combination of independent values occurs among few rows.
     expected_distinct_of_draws(combinations, rows)
 }
 
