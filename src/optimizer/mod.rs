@@ -3,8 +3,10 @@
 //! Position: between `sql::binder` and `planner`. Deliberately elsewhere: the choice of algorithms and build
 //! sides (`planner::physical`), which asks [`statistics`] the same questions.
 
+mod cost;
 mod factor_disjunctions;
 mod inline_ctes;
+mod order_joins;
 mod prune_columns;
 mod push_down_filters;
 mod remove_dependent_group_keys;
@@ -13,6 +15,8 @@ pub mod rule;
 mod simplify_expressions;
 mod split_averages;
 pub mod statistics;
+#[cfg(test)]
+mod testing;
 mod unnest_subqueries;
 
 use crate::{catalog::Catalogs, error::Result, plan::logical::Query};
@@ -46,6 +50,8 @@ pub fn rules() -> Vec<Box<dyn Rule>> {
         Box::new(remove_dependent_group_keys::RemoveDependentGroupKeys),
         // Nothing is moved through aggregations any more.
         Box::new(split_averages::SplitAverages),
+        // Needs conditions at joins and filters in scans.
+        Box::new(order_joins::OrderJoins),
         // Last of the rewrites: by now it is settled which expression is computed where.
         Box::new(prune_columns::PruneColumns),
     ]
