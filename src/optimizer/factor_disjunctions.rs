@@ -105,11 +105,8 @@ fn implied(alternatives: &[Vec<Expr>], relations: &[BTreeSet<ColumnId>]) -> Vec<
     }
     let tests_of = |relation: &BTreeSet<ColumnId>| {
         let of_alternative = |alternative: &Vec<Expr>| {
-            let tests: Vec<Expr> = alternative
-                .iter()
-                .filter(|conjunct| !conjunct.is_constant() && conjunct.columns().is_subset(relation))
-                .cloned()
-                .collect();
+            let tests: Vec<Expr> =
+                alternative.iter().filter(|conjunct| !conjunct.is_constant() && conjunct.columns().is_subset(relation)).cloned().collect();
             (!tests.is_empty()).then(|| Expr::and(tests))
         };
         alternatives.iter().map(of_alternative).collect::<Option<Vec<Expr>>>()

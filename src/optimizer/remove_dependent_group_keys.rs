@@ -8,10 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use operators::{
-    aggregate::AggregateFunction,
-    expression::Comparison,
-};
+use operators::{aggregate::AggregateFunction, expression::Comparison};
 
 use super::{OptimizerContext, rule::Rule};
 use crate::{error::Result, plan::logical::*};

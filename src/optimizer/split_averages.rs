@@ -59,7 +59,8 @@ fn split(aggregate: Aggregate, columns: &mut Columns) -> LogicalPlan {
     for (id, call) in averages {
         let sum_type = sum_type(&call.arguments[0].data_type(columns));
         let sum = calls.add(AggregateExpr { function: AggregateFunction::Sum, ..call.clone() }, |_| columns.add("sum", sum_type, true));
-        let count = calls.add(AggregateExpr { function: AggregateFunction::Count, ..call }, |_| columns.add("count", DataType::Int64, false));
+        let count =
+            calls.add(AggregateExpr { function: AggregateFunction::Count, ..call }, |_| columns.add("count", DataType::Int64, false));
         results.push((id, quotient(sum, count, columns.get(id).data_type.clone(), columns)));
     }
     let changed = results.iter().any(|(id, expr)| expr.as_column() != Some(*id));

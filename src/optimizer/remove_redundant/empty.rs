@@ -30,7 +30,12 @@ fn union(inputs: Vec<LogicalPlan>, output: Vec<(ColumnId, Vec<ColumnId>)>) -> Lo
     LogicalPlan::UnionAll { inputs: inputs.into_iter().filter(|input| !input.is_empty()).collect(), output }
 }
 
-fn set_operation(operator: SetOperator, left: Box<LogicalPlan>, right: Box<LogicalPlan>, output: Vec<(ColumnId, ColumnId, ColumnId)>) -> LogicalPlan {
+fn set_operation(
+    operator: SetOperator,
+    left: Box<LogicalPlan>,
+    right: Box<LogicalPlan>,
+    output: Vec<(ColumnId, ColumnId, ColumnId)>,
+) -> LogicalPlan {
     let intersects = matches!(operator, SetOperator::Intersect | SetOperator::IntersectAll);
     let all_left = right.is_empty() && operator == SetOperator::ExceptAll;
     if left.is_empty() || (intersects && right.is_empty()) {

@@ -45,8 +45,7 @@ fn rename_values(values: Values, expressions: &[(ColumnId, Expr)]) -> LogicalPla
         Expr::Literal(value) => Some(value.clone()),
         _ => None,
     };
-    let rows: Option<Vec<Vec<_>>> =
-        values.rows.iter().map(|row| expressions.iter().map(|(_, expr)| value(row, expr)).collect()).collect();
+    let rows: Option<Vec<Vec<_>>> = values.rows.iter().map(|row| expressions.iter().map(|(_, expr)| value(row, expr)).collect()).collect();
     match rows {
         Some(rows) => LogicalPlan::Values(Values { columns: expressions.iter().map(|(id, _)| *id).collect(), rows }),
         None => LogicalPlan::Values(values).projected(expressions.to_vec()),

@@ -23,7 +23,9 @@ pub(super) fn simplify(expr: Expr, facts: Facts<'_>) -> Expr {
         },
         Expr::InList { operand, list } => in_list(*operand, list, facts),
         Expr::Like { operand, pattern, escape, case_insensitive } => match &*pattern {
-            Expr::Literal(Scalar::Utf8(text)) if !case_insensitive && !text.contains(['%', '_']) && !escape.is_some_and(|e| text.contains(e)) => {
+            Expr::Literal(Scalar::Utf8(text))
+                if !case_insensitive && !text.contains(['%', '_']) && !escape.is_some_and(|e| text.contains(e)) =>
+            {
                 Expr::Compare(Comparison::Equal, operand, pattern)
             }
             _ => Expr::Like { operand, pattern, escape, case_insensitive },
@@ -57,8 +59,12 @@ fn in_list(operand: Expr, mut list: Vec<Scalar>, facts: Facts<'_>) -> Expr {
         && let Some(step) = Grid::of_cast(&inner.data_type(facts.columns), &operand.data_type(facts.columns))
     {
         // Constants between two values of the narrow type equal none of them.
-        let narrow: Option<Vec<Scalar>> =
-            list.iter().map(|value| step.split(value)).filter(|split| !matches!(split, Some((_, false)))).map(|split| step.value(split?.0)).collect();
+        let narrow: Option<Vec<Scalar>> = list
+            .iter()
+            .map(|value| step.split(value))
+            .filter(|split| !matches!(split, Some((_, false))))
+            .map(|split| step.value(split?.0))
+            .collect();
         if let Some(narrow) = narrow.filter(|narrow| !narrow.is_empty()) {
             return in_list((**inner).clone(), narrow, facts);
         }

@@ -46,7 +46,9 @@ fn condition(expr: Expr, facts: Facts<'_>) -> Expr {
         Expr::Function(ScalarFunction::Coalesce, mut arguments, _) if arguments.len() == 2 && arguments[1].is_never_true() => {
             condition(arguments.swap_remove(0), facts)
         }
-        Expr::Compare(Comparison::Equal, left, right) if left == right && !left.can_fail() && !left.has_subquery() => Expr::is_not_null(*left),
+        Expr::Compare(Comparison::Equal, left, right) if left == right && !left.can_fail() && !left.has_subquery() => {
+            Expr::is_not_null(*left)
+        }
         other => other,
     }
 }
@@ -89,8 +91,20 @@ fn both(first: &Expr, second: &Expr) -> Both {
             let Some(order) = constants::order(first_value, second_value) else { return Both::Needed };
             let keep = |keep_first: bool| Both::Are(if keep_first { first.clone() } else { second.clone() });
             match (a, b) {
-                (Equal, _) => if constants::compare(b, first_value, second_value) == Some(true) { keep(true) } else { Both::Never },
-                (_, Equal) => if constants::compare(a, second_value, first_value) == Some(true) { keep(false) } else { Both::Never },
+                (Equal, _) => {
+                    if constants::compare(b, first_value, second_value) == Some(true) {
+                        keep(true)
+                    } else {
+                        Both::Never
+                    }
+                }
+                (_, Equal) => {
+                    if constants::compare(a, second_value, first_value) == Some(true) {
+                        keep(false)
+                    } else {
+                        Both::Never
+                    }
+                }
                 (Less | LessOrEqual, Less | LessOrEqual) => keep(order.is_lt() || (order.is_eq() && a == Less)),
                 (Greater | GreaterOrEqual, Greater | GreaterOrEqual) => keep(order.is_gt() || (order.is_eq() && a == Greater)),
                 (Less | LessOrEqual, Greater | GreaterOrEqual) if order.is_lt() => Both::Never,
@@ -110,10 +124,12 @@ fn both(first: &Expr, second: &Expr) -> Both {
 
 fn as_comparison(expr: &Expr) -> Option<(&Expr, Comparison, &Scalar)> {
     match expr {
-        Expr::Compare(comparison, operand, value) if !matches!(comparison, Comparison::Distinct | Comparison::NotDistinct) => match &**value {
-            Expr::Literal(value) if !operand.is_constant() => Some((operand, *comparison, value)),
-            _ => None,
-        },
+        Expr::Compare(comparison, operand, value) if !matches!(comparison, Comparison::Distinct | Comparison::NotDistinct) => {
+            match &**value {
+                Expr::Literal(value) if !operand.is_constant() => Some((operand, *comparison, value)),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

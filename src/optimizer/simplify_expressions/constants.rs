@@ -64,8 +64,12 @@ fn evaluate(expr: &Expr) -> Option<Scalar> {
 /// Whether a comparison of two constants holds; `None` where it is NULL or the types have no order here.
 pub(super) fn compare(comparison: Comparison, left: &Scalar, right: &Scalar) -> Option<bool> {
     let order = match (left.is_null(), right.is_null()) {
-        (true, true) => return (matches!(comparison, Comparison::Distinct | Comparison::NotDistinct)).then_some(comparison == Comparison::NotDistinct),
-        (true, false) | (false, true) => return (matches!(comparison, Comparison::Distinct | Comparison::NotDistinct)).then_some(comparison == Comparison::Distinct),
+        (true, true) => {
+            return (matches!(comparison, Comparison::Distinct | Comparison::NotDistinct)).then_some(comparison == Comparison::NotDistinct);
+        }
+        (true, false) | (false, true) => {
+            return (matches!(comparison, Comparison::Distinct | Comparison::NotDistinct)).then_some(comparison == Comparison::Distinct);
+        }
         (false, false) => order(left, right)?,
     };
     Some(match comparison {

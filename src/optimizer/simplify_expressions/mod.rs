@@ -106,7 +106,9 @@ fn simplify(expr: Expr, facts: Facts<'_>) -> Result<Expr> {
 fn simplify_one(expr: Expr, facts: Facts<'_>) -> Expr {
     let expr = constants::fold(expr, facts);
     let expr = match expr {
-        Expr::And(_) | Expr::Or(_) | Expr::Not(_) | Expr::IsNull(_) | Expr::Case { .. } | Expr::Function(..) => logic::simplify(expr, facts),
+        Expr::And(_) | Expr::Or(_) | Expr::Not(_) | Expr::IsNull(_) | Expr::Case { .. } | Expr::Function(..) => {
+            logic::simplify(expr, facts)
+        }
         Expr::Compare(..) | Expr::InList { .. } | Expr::Like { .. } => comparisons::simplify(expr, facts),
         other => other,
     };
