@@ -5,11 +5,17 @@
 
 mod aggregate_before_outer_join;
 mod cost;
+mod factor_disjunctions;
+mod inline_ctes;
 mod narrow_decimals;
 mod order_joins;
 mod prune_columns;
 mod push_down_filters;
+mod remove_dependent_group_keys;
+mod remove_redundant;
 pub mod rule;
+mod simplify_expressions;
+mod split_averages;
 pub mod statistics;
 #[cfg(test)]
 mod testing;
@@ -28,10 +34,24 @@ pub struct OptimizerContext<'a> {
 /// All rules, in order.
 pub fn rules() -> Vec<Box<dyn Rule>> {
     vec![
+        // A plan in its place can be rewritten together with what is around it.
+        Box::new(inline_ctes::InlineCtes),
+        // Constants and simple conjuncts are what the rules below look for.
+        Box::new(simplify_expressions::SimplifyExpressions),
         // Every later rule works on joins alone.
         Box::new(unnest_subqueries::UnnestSubqueries),
+        // Needs the joins that unnesting has made; gives conjuncts to push.
+        Box::new(factor_disjunctions::FactorDisjunctions),
         // Gives cross joins their conditions, before joins are ordered.
         Box::new(push_down_filters::PushDownFilters),
+        // Conjuncts that have met in one place are combined; contradictions become empty inputs.
+        Box::new(simplify_expressions::SimplifyExpressions),
+        // Nothing that computes nothing stands between joins now.
+        Box::new(remove_redundant::RemoveRedundant),
+        // Equalities stand where they hold.
+        Box::new(remove_dependent_group_keys::RemoveDependentGroupKeys),
+        // Nothing is moved through aggregations any more.
+        Box::new(split_averages::SplitAverages),
         // Before joins are ordered: what it makes smaller is joined elsewhere.
         Box::new(aggregate_before_outer_join::AggregateBeforeOuterJoin),
         // Needs conditions at joins and filters in scans.

@@ -263,7 +263,9 @@ fn scale_of(data_type: &DataType) -> Option<i8> {
     match types::decimal_digits(data_type) {
         Some((_, scale)) => Some(scale),
         None => match data_type {
-            DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Timestamp(..) | DataType::Time64(_) => Some(0),
+            DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Timestamp(..) | DataType::Time64(_) => {
+                Some(0)
+            }
             _ => None,
         },
     }
