@@ -32,7 +32,7 @@ fn rows(engine: &Arc<Engine>, sql: &str) -> arneb::Result<Vec<Vec<String>>> {
     let mut rows = vec![];
     while let Some(batch) = running.rows.next_blocking()? {
         for row in 0..batch.num_rows() {
-            let cell = |column| match Scalar::from_array(column, row) {
+            let cell = |column| match Scalar::from_array(column, row).unwrap() {
                 value if value.is_null() => "NULL".to_owned(),
                 value => value.to_string(),
             };

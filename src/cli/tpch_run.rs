@@ -194,7 +194,7 @@ fn run_query(engine: &Arc<Engine>, number: usize, arguments: &RunArguments) -> R
     if let Some(directory) = &arguments.profiles {
         write_profile(directory, number, &executed.profile)?;
     }
-    let rows = as_text(&executed.batches);
+    let rows = as_text(&executed.batches)?;
     let (verdict, message) = match tpch::answer(arguments.scale, number) {
         None => (Verdict::Unchecked, None),
         Some(answer) => match tpch::compare(&answer, &rows) {
@@ -246,8 +246,8 @@ fn execute(engine: &Arc<Engine>, sql: &str) -> Result<Executed> {
     Ok(Executed { batches, profile: running.profile(sql) })
 }
 
-fn as_text(batches: &[Batch]) -> Vec<Vec<String>> {
-    let row = |batch: &Batch, row: usize| batch.columns().iter().map(|column| cell(&Scalar::from_array(column, row))).collect();
+fn as_text(batches: &[Batch]) -> Result<Vec<Vec<String>>> {
+    let row = |batch: &Batch, row: usize| batch.columns().iter().map(|column| Ok(cell(&Scalar::from_array(column, row)?))).collect();
     batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |r| row(batch, r))).collect()
 }
 

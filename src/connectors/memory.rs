@@ -80,7 +80,7 @@ fn column_statistics(batches: &[Batch], index: usize) -> ColumnStatistics {
         if matches!(column.data_type(), DataType::Null | DataType::Dictionary(..) | DataType::Interval(_)) {
             continue;
         }
-        for value in (0..column.len()).filter(|row| column.is_valid(*row)).map(|row| Scalar::from_array(column, row)) {
+        for value in (0..column.len()).filter(|row| column.is_valid(*row)).filter_map(|row| Scalar::from_array(column, row).ok()) {
             if statistics.min.as_ref().is_none_or(|min| value.partial_cmp(min).is_some_and(|o| o.is_lt())) {
                 statistics.min = Some(value.clone());
             }

@@ -24,7 +24,7 @@ use crate::{
         results::ResultStream,
     },
     sql::{
-        binder::{BindContext, Bound, Parameters, View, bind},
+        binder::{BindContext, Bound, Parameters, View, bind, parameter_type},
         statement::{Statement, StatementKind},
     },
 };
@@ -230,14 +230,14 @@ impl Session {
                 if self.prepared.contains_key(name) {
                     return Err(Error::binding("42P05", format!("prepared statement \"{name}\" already exists")));
                 }
-                let types = parameter_types.iter().map(|t| crate::sql::binder::declared_type(t).map(Some)).collect::<Result<Vec<_>>>()?;
+                let types = parameter_types.iter().map(|t| parameter_type(t).map(Some)).collect::<Result<Vec<_>>>()?;
                 let prepared = self.prepare((**statement).clone(), &types)?;
                 self.prepared.insert(name.clone(), prepared);
                 command("PREPARE")
             }
             StatementKind::Execute { name, parameters } => {
                 let prepared = self.prepared(name)?.clone();
-                let values = crate::sql::binder::constant_arguments(parameters, &prepared.parameter_types, &statement.text)?;
+                let values = self.evaluate_arguments(parameters, &prepared.parameter_types)?;
                 self.run(&prepared, &values, cancel)
             }
             StatementKind::Deallocate(name) => {
@@ -354,6 +354,21 @@ impl Session {
 
     fn prepared(&self, name: &str) -> Result<&Prepared> {
         self.prepared.get(name).ok_or_else(|| Error::binding("26000", format!("prepared statement \"{name}\" does not exist")))
+    }
+
+    /// The values of EXECUTE's arguments: the one row of a query that selects them.
+    fn evaluate_arguments(&self, arguments: &[ast::Expr], types: &[DataType]) -> Result<Vec<Scalar>> {
+        if arguments.len() != types.len() {
+            let message = format!("wrong number of parameters: expected {}, got {}", types.len(), arguments.len());
+            return Err(Error::binding("42601", message));
+        }
+        if arguments.is_empty() {
+            return Ok(vec![]);
+        }
+        let text = format!("SELECT {}", arguments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+        let mut running = self.start_query(&self.parse(&text)?.remove(0), CancelToken::new())?;
+        let row = running.rows.next_blocking()?.ok_or_else(|| Error::internal("a SELECT without FROM gave no row"))?;
+        row.columns().iter().zip(types).map(|(column, wanted)| Ok(Scalar::from_array(column, 0)?.cast_to(wanted)?)).collect()
     }
 
     fn create_view(

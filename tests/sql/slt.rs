@@ -32,7 +32,7 @@ impl DB for Database {
                 let types = vec![DefaultColumnType::Any; stream.columns().len()];
                 let mut rows = vec![];
                 while let Some(batch) = stream.next_blocking()? {
-                    rows.extend((0..batch.num_rows()).map(|row| batch.columns().iter().map(|c| cell(&Scalar::from_array(c, row))).collect()));
+                    rows.extend((0..batch.num_rows()).map(|row| batch.columns().iter().map(|c| cell(&Scalar::from_array(c, row).unwrap())).collect()));
                 }
                 output = DBOutput::Rows { types, rows };
             }

@@ -82,7 +82,7 @@ impl<'a> Column<'a> {
         let start = out.len();
         out.put_i32(0);
         match format {
-            FieldFormat::Text => self.write_text(row, out),
+            FieldFormat::Text => self.write_text(row, out)?,
             FieldFormat::Binary => self.write_binary(row, out)?,
         }
         let length = (out.len() - start - 4) as i32;
@@ -97,10 +97,10 @@ impl<'a> Column<'a> {
         }
     }
 
-    fn write_text(&self, row: usize, out: &mut BytesMut) {
+    fn write_text(&self, row: usize, out: &mut BytesMut) -> Result<()> {
         if let Some(text) = self.text(row) {
             out.put_slice(text.as_bytes());
-            return;
+            return Ok(());
         }
         let mut writer = out.writer();
         let array = self.array;
@@ -110,8 +110,9 @@ impl<'a> Column<'a> {
             DataType::Int16 => write!(writer, "{}", array.as_primitive::<Int16Type>().value(row)),
             DataType::Int32 => write!(writer, "{}", array.as_primitive::<Int32Type>().value(row)),
             DataType::Int64 => write!(writer, "{}", array.as_primitive::<Int64Type>().value(row)),
-            _ => write!(writer, "{}", Scalar::from_array(array, row)),
+            _ => write!(writer, "{}", Scalar::from_array(array, row)?),
         };
+        Ok(())
     }
 
     fn write_binary(&self, row: usize, out: &mut BytesMut) -> Result<()> {
