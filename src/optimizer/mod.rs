@@ -3,8 +3,11 @@
 //! Position: between `sql::binder` and `planner`. Deliberately elsewhere: the choice of algorithms and build
 //! sides (`planner::physical`), which asks [`statistics`] the same questions.
 
+mod prune_columns;
+mod push_down_filters;
 pub mod rule;
 pub mod statistics;
+mod unnest_subqueries;
 
 use crate::{catalog::Catalogs, error::Result, plan::logical::Query};
 
@@ -18,7 +21,14 @@ pub struct OptimizerContext<'a> {
 
 /// All rules, in order.
 pub fn rules() -> Vec<Box<dyn Rule>> {
-    vec![]
+    vec![
+        // Every later rule works on joins alone.
+        Box::new(unnest_subqueries::UnnestSubqueries),
+        // Gives cross joins their conditions, before joins are ordered.
+        Box::new(push_down_filters::PushDownFilters),
+        // Last of the rewrites: by now it is settled which expression is computed where.
+        Box::new(prune_columns::PruneColumns),
+    ]
 }
 
 /// Applies all rules. `observe` is told after every rule that changed the plan.
