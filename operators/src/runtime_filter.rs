@@ -85,7 +85,7 @@ impl BlockedBloom {
 // Multiply and fold (the finalizer of rapidhash and wyhash): both halves of the product mix all key bits.
 #[inline]
 fn hash_key(key: i64) -> u64 {
-    let product = u128::from(key as u64 ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_a076_1d64_78bd_642f_u128;
+    let product = u128::from(key as u64 ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_u128;
     (product as u64) ^ ((product >> 64) as u64)
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::buffer::BooleanBuffer;
 use operators::{
     Expression,
-    expression::predicate::{Predicate, Selection},
+    expression::{Predicate, Selection},
     runtime_filter::{Members, RuntimeFilter, RuntimeFilterSlot},
 };
 use pipelines::Batch;

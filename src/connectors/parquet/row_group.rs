@@ -106,7 +106,8 @@ impl RowGroupScan {
         let (footer, file) = &self.plan.files[morsel.file];
         let row_group = footer.metadata.row_group(morsel.row_group);
         for filter in &mut self.column_filters {
-            if !filter.start_row_group(|| self.plan.facts(footer, morsel.row_group, filter.slot).bounds) {
+            let slot = filter.slot;
+            if !filter.start_row_group(|| self.plan.facts(footer, morsel.row_group, slot).bounds) {
                 self.row_groups_skipped += 1;
                 return Ok(false);
             }
