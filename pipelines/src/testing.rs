@@ -12,7 +12,7 @@ use arrow::array::{Array, ArrayRef};
 
 use crate::{
     BATCH_ROWS, Batch, CancelToken, Flow, GraphMetrics, LocalContext, LocalSink, LocalSource, Operator, OperatorId, Pipeline,
-    PipelineGraph, Poll, QueryMemory, Result, Sink, Source,
+    PipelineGraph, Poll, QueryMemory, QueryOptions, Result, Scheduler, Sink, Source,
     run::{Chain, Step, Stop},
 };
 
@@ -164,50 +164,11 @@ fn run_chain(source: Arc<dyn Source>, operators: Vec<Arc<dyn Operator>>, sink: A
     sink.finish()
 }
 
-/// Runs a whole graph on the calling thread, several chains per pipeline, interleaved in an order that `seed` decides.
+/// Runs a whole graph on the calling thread, three chains per pipeline, interleaved in an order that `seed` decides.
 ///
 /// # Errors
 /// The first error of any stage.
 pub fn run_graph(graph: PipelineGraph, seed: u64) -> Result<GraphMetrics> {
-    let mut metrics = GraphMetrics::default();
-    let mut random = seed;
-    let mut waiting: Vec<usize> = (0..graph.pipelines.len()).collect();
-    while !waiting.is_empty() {
-        // The first pipeline of which nothing it waits for is still waiting itself.
-        let is_ready = |at: &usize| {
-            graph.pipelines[*at].after.iter().all(|after| match after {
-                crate::After::Sink(sink) => waiting.iter().all(|other| graph.pipelines[*other].sink != *sink),
-                crate::After::Pipeline(pipeline) => !waiting.contains(&pipeline.0),
-            })
-        };
-        let next = *waiting.iter().find(|at| is_ready(at)).expect("pipelines wait for each other");
-        let pipeline = &graph.pipelines[next];
-        run_pipeline(pipeline, &graph, &mut random, &mut metrics)?;
-        waiting.retain(|other| *other != next);
-        if waiting.iter().all(|other| graph.pipelines[*other].sink != pipeline.sink) {
-            let sink = &graph.sinks[pipeline.sink.0].1;
-            (0..sink.begin_finish()?).try_for_each(|part| sink.finish_part(part))?;
-            sink.finish()?;
-        }
-    }
-    Ok(metrics)
-}
-
-fn run_pipeline(pipeline: &Pipeline, graph: &PipelineGraph, random: &mut u64, metrics: &mut GraphMetrics) -> Result<()> {
-    let (id, sink) = &graph.sinks[pipeline.sink.0];
-    let num_chains = if pipeline.source.1.is_ordered() { 1 } else { pipeline.source.1.max_chains().unwrap_or(3).clamp(1, 3) };
-    let stop = Arc::new(Stop::default());
-    let mut chains = (0..num_chains)
-        .map(|chain| Chain::start(pipeline, (*id, &**sink), &LocalContext { chain, num_chains, ..context() }, Arc::clone(&stop)))
-        .collect::<Result<Vec<_>>>()?;
-    while !chains.is_empty() {
-        *random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let at = (*random >> 33) as usize % chains.len();
-        chains[at].resume();
-        let step = chains[at].step(Waker::noop())?;
-        if step == Step::Done {
-            chains.swap_remove(at).drain_metrics(metrics);
-        }
-    }
-    Ok(())
+    let LocalContext { batch_rows, memory, cancel, .. } = context();
+    Scheduler::inline(seed).submit(graph, QueryOptions { batch_rows, memory, cancel, max_chains: None }).wait()
 }
