@@ -22,11 +22,7 @@ use crate::{
     plan::logical::{LogicalPlan, Query},
 };
 
-use super::{
-    OptimizerContext,
-    rule::Rule,
-    statistics::Estimator,
-};
+use super::{OptimizerContext, rule::Rule, statistics::Estimator};
 
 use region::Region;
 

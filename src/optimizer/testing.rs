@@ -201,10 +201,7 @@ impl Plans {
 
     /// A half-open range of dates.
     pub fn between(&self, column: &str, from: i32, to: i32) -> [Expr; 2] {
-        [
-            self.compare(column, Comparison::GreaterOrEqual, Scalar::Date32(from)),
-            self.compare(column, Comparison::Less, Scalar::Date32(to)),
-        ]
+        [self.compare(column, Comparison::GreaterOrEqual, Scalar::Date32(from)), self.compare(column, Comparison::Less, Scalar::Date32(to))]
     }
 
     /// LIKE.

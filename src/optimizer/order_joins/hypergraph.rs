@@ -61,10 +61,10 @@ impl Hypergraph {
     pub(super) fn neighbours(&self, set: Set, excluded: Set) -> Set {
         let outside = !(set | excluded);
         let simple = vertices(set).fold(0, |found, vertex| found | self.simple[vertex]) & outside;
-        self.complex.iter().filter(|edge| edge.left & !set == 0 && edge.right & !outside == 0 && edge.right & simple == 0).fold(
-            simple,
-            |found, edge| found | edge.right & edge.right.wrapping_neg(),
-        )
+        self.complex
+            .iter()
+            .filter(|edge| edge.left & !set == 0 && edge.right & !outside == 0 && edge.right & simple == 0)
+            .fold(simple, |found, edge| found | edge.right & edge.right.wrapping_neg())
     }
 
     /// Sets of vertices that edges connect to each other (complex edges count once one of their sides is complete), disjoint and together all vertices.

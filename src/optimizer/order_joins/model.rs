@@ -133,7 +133,8 @@ impl RegionModel {
         if let Some(dependent) = self.dependent(right) {
             return Tree::Dependent(Box::new(self.subtree(left, solutions)), dependent);
         }
-        let equal = self.joins.classes().filter_map(|members| Some((self.probe_member(members, left)?, self.build_member(members, right)?)));
+        let equal =
+            self.joins.classes().filter_map(|members| Some((self.probe_member(members, left)?, self.build_member(members, right)?)));
         let equal = equal.collect();
         Tree::Inner(Box::new(self.subtree(left, solutions)), Box::new(self.subtree(right, solutions)), equal)
     }
@@ -215,14 +216,11 @@ impl RegionModel {
 
     fn inner(&self, probe: (Set, &Solution), build: (Set, &Solution), rows: f64) -> Solution {
         let keys = self.keys(probe.0, build.0);
-        let has_equality =
-            !keys.is_empty() || self.equations.iter().any(|(l, r)| is_between(*l, *r, probe.0, build.0) || is_between(*r, *l, probe.0, build.0));
+        let has_equality = !keys.is_empty()
+            || self.equations.iter().any(|(l, r)| is_between(*l, *r, probe.0, build.0) || is_between(*r, *l, probe.0, build.0));
         let side = build_side(build.1.rows, self.row_bytes(build.0), &keys);
-        let cost = if has_equality {
-            cost::hash_join(probe.1.rows, &side, rows)
-        } else {
-            cost::nested_loop_join(probe.1.rows, &side, rows)
-        };
+        let cost =
+            if has_equality { cost::hash_join(probe.1.rows, &side, rows) } else { cost::nested_loop_join(probe.1.rows, &side, rows) };
         Solution { cost: probe.1.cost + build.1.cost + cost, rows, split: Some((probe.0, build.0)) }
     }
 
@@ -234,7 +232,8 @@ impl RegionModel {
             columns.min_by(|a, b| a.distinct.total_cmp(&b.distinct))
         };
         let classes = self.joins.classes().zip(self.joins.domains());
-        let keys = classes.filter_map(|(members, domain)| Some(Key { left: member(members, probe)?, right: member(members, build)?, domain }));
+        let keys =
+            classes.filter_map(|(members, domain)| Some(Key { left: member(members, probe)?, right: member(members, build)?, domain }));
         keys.collect()
     }
 
@@ -245,7 +244,8 @@ impl RegionModel {
         }
         let right = build_side(dependent.rows, dependent.row_bytes, &dependent.keys);
         let cost = if dependent.has_equality {
-            let mirrored: Vec<Key> = dependent.keys.iter().map(|key| Key { left: key.right.clone(), right: key.left.clone(), ..key.clone() }).collect();
+            let mirrored: Vec<Key> =
+                dependent.keys.iter().map(|key| Key { left: key.right.clone(), right: key.left.clone(), ..key.clone() }).collect();
             let left_built = build_side(left.1.rows, self.row_bytes(left.0), &mirrored);
             cost::hash_join(left.1.rows, &right, rows).min(cost::hash_join(dependent.rows, &left_built, rows))
         } else {
@@ -283,7 +283,8 @@ fn build_side(rows: f64, row_bytes: f64, keys: &[Key]) -> BuildSide {
         [only] => span(&only.right),
         _ => None,
     };
-    let passing = keys.iter().filter(|key| span(&key.right).is_some()).map(|key| (key.right.distinct.min(rows) / key.domain.max(1.0)).min(1.0));
+    let passing =
+        keys.iter().filter(|key| span(&key.right).is_some()).map(|key| (key.right.distinct.min(rows) / key.domain.max(1.0)).min(1.0));
     BuildSide { rows, row_bytes, key_span, passing: passing.fold(1.0, f64::min) }
 }
 

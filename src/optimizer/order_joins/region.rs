@@ -190,9 +190,8 @@ impl Region {
 
     /// The order it was written in.
     pub(super) fn in_written_order(self, columns: &Columns) -> LogicalPlan {
-        let tree = (1..self.relations.len()).fold(Tree::Relation(0), |tree, relation| {
-            Tree::Inner(Box::new(tree), Box::new(Tree::Relation(relation)), vec![])
-        });
+        let tree = (1..self.relations.len())
+            .fold(Tree::Relation(0), |tree, relation| Tree::Inner(Box::new(tree), Box::new(Tree::Relation(relation)), vec![]));
         let tree = (0..self.dependents.len()).fold(tree, |tree, dependent| Tree::Dependent(Box::new(tree), dependent));
         self.build(&tree, columns)
     }

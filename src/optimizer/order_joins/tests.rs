@@ -19,9 +19,7 @@ fn query_3_builds_from_the_smallest_upwards() {
     let relations = vec![
         p.scan_where("customer", "customer", |p| vec![p.is_text("c_mktsegment", "BUILDING")]),
         p.scan_where("orders", "orders", |p| vec![p.compare("o_orderdate", Comparison::Less, Scalar::Date32(date(1995, 3, 15)))]),
-        p.scan_where("lineitem", "lineitem", |p| {
-            vec![p.compare("l_shipdate", Comparison::Greater, Scalar::Date32(date(1995, 3, 15)))]
-        }),
+        p.scan_where("lineitem", "lineitem", |p| vec![p.compare("l_shipdate", Comparison::Greater, Scalar::Date32(date(1995, 3, 15)))]),
     ];
     let conjuncts = vec![p.equal("c_custkey", "o_custkey"), p.equal("l_orderkey", "o_orderkey")];
     assert_eq!(ordered(&p, joined(relations, conjuncts)), "(lineitem (orders customer))");
@@ -100,7 +98,8 @@ fn query_21_tests_lines_after_they_are_joined() {
         p.scan_where("orders", "orders", |p| vec![p.is_text("o_orderstatus", "F")]),
         p.scan_where("nation", "nation", |p| vec![p.is_text("n_name", "SAUDI ARABIA")]),
     ];
-    let conjuncts = vec![p.equal("s_suppkey", "l1.l_suppkey"), p.equal("o_orderkey", "l1.l_orderkey"), p.equal("s_nationkey", "n_nationkey")];
+    let conjuncts =
+        vec![p.equal("s_suppkey", "l1.l_suppkey"), p.equal("o_orderkey", "l1.l_orderkey"), p.equal("s_nationkey", "n_nationkey")];
     let other = |p: &Plans, alias: &str| {
         let supplier = Expr::compare(Comparison::NotEqual, p.column(&format!("{alias}.l_suppkey")), p.column("l1.l_suppkey"));
         vec![p.equal(&format!("{alias}.l_orderkey"), "l1.l_orderkey"), supplier]

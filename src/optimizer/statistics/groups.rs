@@ -158,4 +158,3 @@ pub(super) fn of_set_operation(
     });
     Estimate { rows, columns: columns.collect() }
 }
-

@@ -119,7 +119,8 @@ impl JoinGraph {
             rows *= self.relations[relation].rows / self.divisor(relation, joined);
             joined |= 1 << relation;
         }
-        for predicate in self.predicates.iter().filter(|predicate| predicate.relations & !set == 0 && predicate.relations.count_ones() > 1) {
+        for predicate in self.predicates.iter().filter(|predicate| predicate.relations & !set == 0 && predicate.relations.count_ones() > 1)
+        {
             rows *= predicate.selectivity;
         }
         rows.max(1.0)
@@ -347,7 +348,12 @@ pub(in crate::optimizer) fn matching_share(left: &Estimate, right: &Estimate, co
 }
 
 /// Columns of left and right that the condition equates.
-pub(in crate::optimizer) fn equal_pairs(condition: &[Expr], left: &Estimate, right: &Estimate, columns: &Columns) -> Vec<(ColumnId, ColumnId)> {
+pub(in crate::optimizer) fn equal_pairs(
+    condition: &[Expr],
+    left: &Estimate,
+    right: &Estimate,
+    columns: &Columns,
+) -> Vec<(ColumnId, ColumnId)> {
     let pair = |conjunct: &Expr| {
         let Expr::Compare(Comparison::Equal, a, b) = conjunct else { return None };
         let (a, b) = (plain_column(a, columns)?, plain_column(b, columns)?);
@@ -362,4 +368,3 @@ pub(in crate::optimizer) fn equal_pairs(condition: &[Expr], left: &Estimate, rig
     };
     condition.iter().filter_map(pair).collect()
 }
-

@@ -151,12 +151,9 @@ fn over_positions(expr: &Expr, positions: &HashMap<ColumnId, usize>, columns: &C
             },
             data_type: data_type.clone(),
         },
-        Expr::Like { operand, pattern, escape, case_insensitive } => Expression::Like {
-            operand: boxed(operand)?,
-            pattern: boxed(pattern)?,
-            escape: *escape,
-            case_insensitive: *case_insensitive,
-        },
+        Expr::Like { operand, pattern, escape, case_insensitive } => {
+            Expression::Like { operand: boxed(operand)?, pattern: boxed(pattern)?, escape: *escape, case_insensitive: *case_insensitive }
+        }
         Expr::InList { operand, list } => Expression::InList { operand: boxed(operand)?, list: list.clone() },
         Expr::Function(function, arguments, data_type) => {
             Expression::Function { function: *function, arguments: all(arguments)?, data_type: data_type.clone() }

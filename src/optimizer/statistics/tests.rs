@@ -27,7 +27,13 @@ fn filters_of_scans() {
     use Comparison::*;
     type Filters = Box<dyn Fn(&Plans) -> Vec<Expr>>;
     let cases: Vec<(&str, &str, Filters, f64, f64)> = vec![
-        ("query 1", "lineitem", Box::new(|p| vec![p.compare("l_shipdate", LessOrEqual, Scalar::Date32(date(1998, 9, 2)))]), 59_142_609.0, 1.05),
+        (
+            "query 1",
+            "lineitem",
+            Box::new(|p| vec![p.compare("l_shipdate", LessOrEqual, Scalar::Date32(date(1998, 9, 2)))]),
+            59_142_609.0,
+            1.05,
+        ),
         (
             "query 6",
             "lineitem",
@@ -41,7 +47,13 @@ fn filters_of_scans() {
             1_139_264.0,
             1.3,
         ),
-        ("a quarter of orders", "orders", Box::new(|p| p.between("o_orderdate", date(1993, 7, 1), date(1993, 10, 1)).to_vec()), 573_671.0, 1.1),
+        (
+            "a quarter of orders",
+            "orders",
+            Box::new(|p| p.between("o_orderdate", date(1993, 7, 1), date(1993, 10, 1)).to_vec()),
+            573_671.0,
+            1.1,
+        ),
         ("a segment", "customer", Box::new(|p| vec![p.is_text("c_mktsegment", "BUILDING")]), 300_276.0, 1.05),
         ("one key", "orders", Box::new(|p| vec![p.compare("o_orderkey", Equal, Scalar::Int64(7))]), 1.0, 1.01),
         ("a key beyond all", "orders", Box::new(|p| vec![p.compare("o_orderkey", Equal, Scalar::Int64(70_000_000))]), 1.0, 1.01),

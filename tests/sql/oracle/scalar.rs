@@ -146,7 +146,11 @@ pub fn arithmetic(operator: Arithmetic, left: &Scalar, right: &Scalar, data_type
     if let Scalar::Date32(days) = left {
         let by = match right {
             Scalar::Date32(other) => {
-                return Ok(if *data_type == DataType::Int64 { Scalar::Int64(i64::from(days - other)) } else { Scalar::Int32(days - other) });
+                return Ok(if *data_type == DataType::Int64 {
+                    Scalar::Int64(i64::from(days - other))
+                } else {
+                    Scalar::Int32(days - other)
+                });
             }
             other => exact(other).map(|(v, _)| v as i32),
         };
