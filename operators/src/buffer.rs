@@ -100,3 +100,34 @@ impl Source for BufferSource {
         self.reader.get_or_init(|| SharedBatches::new(Arc::clone(batches))).local(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+    use pipelines::testing::{batch, context, run_sink, run_source};
+
+    use super::*;
+
+    #[test]
+    fn every_reader_gets_all_rows() {
+        let rows = |values: Vec<i64>| batch(vec![Arc::new(Int64Array::from(values)) as ArrayRef]);
+        let buffer = Buffer::new();
+        run_sink(buffer.sink(), vec![rows(vec![1, 2]), rows(vec![3])]).unwrap();
+        for source in [buffer.source(), buffer.source()] {
+            assert_eq!(source.max_chains(), Some(2));
+            assert_eq!(run_source(source).unwrap().iter().map(Batch::num_rows).sum::<usize>(), 3);
+        }
+    }
+
+    #[test]
+    fn nothing_comes_of_an_empty_buffer() {
+        let buffer = Buffer::new();
+        run_sink(buffer.sink(), vec![]).unwrap();
+        assert!(run_source(buffer.source()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn reading_too_early_is_an_error() {
+        assert!(Buffer::new().source().local(&context()).is_err());
+    }
+}

@@ -214,3 +214,74 @@ impl LocalSource for LocalSet {
         self.groups.report(counters);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{Int32Array, StringViewArray},
+        util::display::array_value_to_string,
+    };
+    use pipelines::{
+        After, OperatorId, Pipeline, PipelineGraph,
+        testing::{CollectSink, VecSource, batch, run_graph, split},
+    };
+
+    use super::*;
+
+    fn side(numbers: &[Option<i32>]) -> Batch {
+        let texts = numbers.iter().map(|number| number.map(|number| format!("text {}", number / 10))).collect::<StringViewArray>();
+        batch(vec![Arc::new(Int32Array::from(numbers.to_vec())), Arc::new(texts)])
+    }
+
+    /// The numbers of the result in order; NULL is empty.
+    fn result(operator: SetOperator, left: &[Option<i32>], right: &[Option<i32>], batch_rows: usize, seed: u64) -> Vec<String> {
+        let operation = SetOperation::new(operator, vec![DataType::Int32, DataType::Utf8View]);
+        let mut graph = PipelineGraph::new();
+        let pipeline = |source, sink, after| Pipeline { name: "test".to_owned(), source: (OperatorId(0), source), operators: vec![], sink, after };
+        let left_sink = graph.add_sink(OperatorId(1), operation.left_sink());
+        let right_sink = graph.add_sink(OperatorId(2), operation.right_sink());
+        let output = CollectSink::new();
+        let output_sink = graph.add_sink(OperatorId(3), Arc::clone(&output) as _);
+        let source = |rows: &[Option<i32>]| VecSource::new(split(&[side(rows)], batch_rows));
+        graph.add_pipeline(pipeline(source(left), left_sink, vec![]));
+        graph.add_pipeline(pipeline(source(right), right_sink, vec![After::Sink(left_sink)]));
+        graph.add_pipeline(pipeline(operation.source(), output_sink, vec![After::Sink(right_sink)]));
+        run_graph(graph, seed).unwrap();
+        let numbers = |batch: &Batch| (0..batch.num_rows()).map(|row| array_value_to_string(batch.column(0), row).unwrap()).collect::<Vec<_>>();
+        let mut rows: Vec<String> = output.batches().iter().flat_map(numbers).collect();
+        rows.sort();
+        rows
+    }
+
+    #[test]
+    fn rows_come_out_as_often_as_the_operator_says() {
+        let left = [Some(1), Some(1), Some(1), Some(20), None, None, Some(30)];
+        let right = [Some(1), Some(1), None, Some(40), Some(30), Some(30)];
+        let cases: [(SetOperator, &[&str]); 4] = [
+            (SetOperator::Intersect, &["", "1", "30"]),
+            (SetOperator::IntersectAll, &["", "1", "1", "30"]),
+            (SetOperator::Except, &["20"]),
+            (SetOperator::ExceptAll, &["", "1", "20"]),
+        ];
+        for (operator, expected) in cases {
+            for (batch_rows, seed) in [(1, 0), (3, 1), (100, 2)] {
+                assert_eq!(result(operator, &left, &right, batch_rows, seed), expected, "{operator:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_side_without_rows_is_an_empty_set() {
+        let rows = [Some(1), None, Some(1)];
+        assert_eq!(result(SetOperator::Except, &rows, &[], 3, 0), ["", "1"]);
+        assert_eq!(result(SetOperator::ExceptAll, &rows, &[], 3, 0), ["", "1", "1"]);
+        assert!(result(SetOperator::IntersectAll, &[], &rows, 3, 0).is_empty());
+        assert!(result(SetOperator::Intersect, &[], &[], 3, 0).is_empty());
+    }
+
+    #[test]
+    fn many_copies_come_out_in_several_batches() {
+        let many = vec![Some(7); 3 * pipelines::BATCH_ROWS];
+        assert_eq!(result(SetOperator::ExceptAll, &many, &[Some(7)], 5000, 1).len(), 3 * pipelines::BATCH_ROWS - 1);
+    }
+}

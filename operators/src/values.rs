@@ -53,3 +53,20 @@ impl LocalSource for LocalBatches {
         Ok(self.batches.get(index).map_or(Poll::Finished, |batch| Poll::Batch(batch.clone())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+    use pipelines::testing::run_source;
+
+    use super::*;
+
+    #[test]
+    fn empty_batches_are_skipped_and_columns_are_not_needed() {
+        let column = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
+        let batches = vec![Batch::new(vec![column(vec![])], 0), Batch::new(vec![column(vec![1, 2])], 2), Batch::new(vec![column(vec![3])], 1)];
+        let output = run_source(values(batches)).unwrap();
+        assert_eq!(output.iter().map(Batch::num_rows).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(run_source(values(vec![Batch::new(vec![], 1)])).unwrap()[0].num_rows(), 1);
+    }
+}

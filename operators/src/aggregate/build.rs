@@ -47,7 +47,7 @@ impl Share {
             let is_distinct = piece.is_distinct;
             piece.widen(&shared.plan, level)?;
             piece.is_distinct = is_distinct;
-            piece.scatter(&shared.plan, shared.partition_bits, &mut self.partitions)?;
+            piece.scatter(&shared.plan, shared.limits.partition_bits, &mut self.partitions)?;
         }
         Ok(())
     }
@@ -55,7 +55,7 @@ impl Share {
     /// Moves the table into the partitions.
     pub(crate) fn flush(&mut self, shared: &Shared) -> crate::Result<()> {
         match self.whole.take() {
-            Some(whole) => whole.scatter(&shared.plan, shared.partition_bits, &mut self.partitions),
+            Some(whole) => whole.scatter(&shared.plan, shared.limits.partition_bits, &mut self.partitions),
             None => Ok(()),
         }
     }
@@ -112,7 +112,7 @@ impl ChainTable {
         let reservation = context.memory.reservation("aggregation");
         Ok(ChainTable {
             evaluator: shared.inputs.evaluator(),
-            groups_max: shared.groups_max,
+            groups_max: shared.limits.groups_max,
             shared,
             groups,
             accumulators,
@@ -156,7 +156,7 @@ impl ChainTable {
         // With next to no repetition even the lookups are a waste.
         let looks_up = self.num_lookups * 10 > self.groups.len() * 13;
         self.flush(looks_up)?;
-        self.groups_max = self.shared.groups_max;
+        self.groups_max = self.shared.limits.groups_max;
         Ok(())
     }
 
@@ -172,7 +172,7 @@ impl ChainTable {
         let fresh = self.accumulators.iter().map(|accumulator| accumulator.fresh()).collect();
         let accumulators = std::mem::replace(&mut self.accumulators, fresh);
         let piece = Piece { level, keys: self.groups.take(looks_up), accumulators, is_distinct };
-        piece.scatter(&self.shared.plan, self.shared.partition_bits, &mut self.partitions)?;
+        piece.scatter(&self.shared.plan, self.shared.limits.partition_bits, &mut self.partitions)?;
         self.partition_bytes = self.partitions.iter().map(Piece::num_bytes).sum();
         self.num_lookups = 0;
         Ok(())

@@ -136,7 +136,7 @@ impl Aggregate {
     /// An aggregation that is about to be placed into a graph. What the planner should not have asked for is
     /// reported when the sink starts.
     pub fn new(spec: AggregateSpec) -> Arc<Self> {
-        Arc::new(Aggregate { shared: Shared::new(&spec).map(Arc::new) })
+        Arc::new(Aggregate { shared: Shared::new(&spec, Limits::for_groups(spec.estimated_groups)).map(Arc::new) })
     }
 
     /// Where the rows go.
@@ -171,12 +171,31 @@ impl Source for Rejected {
     }
 }
 
-/// Tables of fewer groups than this, all chains together, are merged into one when the sink finishes; larger
-/// ones are partitioned, and merged by the chains that read them.
-const MERGED_AT_ONCE_MAX: usize = 32 * 1024;
+/// Sizes at which an aggregation changes its ways.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Groups at which a chain's table is first looked at.
+    groups_max: usize,
+    /// Partitions are 2 to this.
+    partition_bits: u32,
+    /// Tables of fewer groups than this, all chains together, are merged into one when the sink finishes;
+    /// larger ones are partitioned, and merged by the chains that read them.
+    merged_at_once_max: usize,
+}
+
+impl Limits {
+    fn for_groups(expected: usize) -> Self {
+        Limits {
+            groups_max: if expected <= EXPECTED_GROUPS_MAX { FIRST_GROUPS_MAX.max(expected * 2) } else { FIRST_GROUPS_MAX },
+            partition_bits: if expected < 1 << 20 { 6 } else { 8 },
+            merged_at_once_max: 32 * 1024,
+        }
+    }
+}
+
 /// Groups in one part of a finished table.
 const SLICE_GROUPS: usize = 64 * 1024;
-/// Groups at which a chain's table is first looked at. With its accumulators it then fills about an L2 cache.
+/// With its accumulators a table of as many groups fills about an L2 cache.
 const FIRST_GROUPS_MAX: usize = 64 * 1024;
 /// A table that is expected to stay below this many groups is not flushed for growing.
 const EXPECTED_GROUPS_MAX: usize = 4 * 1024 * 1024;
@@ -189,8 +208,7 @@ pub(crate) struct Shared {
     keys: Vec<usize>,
     calls: Calls,
     inputs: Inputs,
-    partition_bits: u32,
-    groups_max: usize,
+    limits: Limits,
     gathered: Mutex<Gathered>,
     parts: OnceLock<Parts>,
 }
@@ -205,7 +223,7 @@ struct Gathered {
 }
 
 impl Shared {
-    fn new(spec: &AggregateSpec) -> Result<Self, Error> {
+    fn new(spec: &AggregateSpec, limits: Limits) -> Result<Self, Error> {
         let mut inputs = Inputs::default();
         let keys: Vec<usize> = spec.keys.iter().map(|key| inputs.add(key)).collect();
         let column = |(position, key): (usize, &usize)| -> Result<KeyColumn, Error> {
@@ -214,14 +232,12 @@ impl Shared {
         };
         let columns = keys.iter().enumerate().map(column).collect::<Result<Vec<_>, _>>()?;
         let calls = Calls::new(&spec.aggregates, &mut inputs)?;
-        let expected = spec.estimated_groups;
         Ok(Shared {
-            plan: KeyPlan::new(columns, expected),
+            plan: KeyPlan::new(columns, spec.estimated_groups),
             keys,
             calls,
             inputs,
-            partition_bits: if expected < 1 << 20 { 6 } else { 8 },
-            groups_max: if expected <= EXPECTED_GROUPS_MAX { FIRST_GROUPS_MAX.max(expected * 2) } else { FIRST_GROUPS_MAX },
+            limits,
             gathered: Mutex::default(),
             parts: OnceLock::new(),
         })
@@ -245,7 +261,7 @@ impl Shared {
         let num_groups = shares.iter().flat_map(|share| share.whole.iter().chain(&share.partitions)).map(Piece::len).sum::<usize>();
         let is_whole = shares.iter().all(|share| share.partitions.is_empty());
         let is_done = is_whole && shares.len() <= 1 && shares.iter().flat_map(|share| &share.whole).all(|whole| whole.is_distinct);
-        let parts = if is_whole && (is_done || num_groups <= MERGED_AT_ONCE_MAX) { 0 } else { shares.len() };
+        let parts = if is_whole && (is_done || num_groups <= self.limits.merged_at_once_max) { 0 } else { shares.len() };
         gathered.num_groups = num_groups;
         gathered.peak_bytes = gathered.reservation.as_ref().map_or(0, Reservation::bytes);
         Ok(parts)
@@ -339,3 +355,6 @@ fn slice_parts(piece: Option<Piece>) -> Vec<Part> {
     let ranges = (0..len).step_by(SLICE_GROUPS).map(|start| start..len.min(start + SLICE_GROUPS));
     ranges.map(|range| Part::Slice(Arc::clone(&piece), range)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,7 +104,7 @@ impl GroupReader {
 
     fn merge(&mut self, index: usize, pieces: Vec<Piece>) -> Result<Option<(Arc<Piece>, Range<usize>)>> {
         let bytes = pieces.iter().map(Piece::num_bytes).sum();
-        let merged = Piece::merge(pieces, &self.shared.plan, Some((index, self.shared.partition_bits)))?;
+        let merged = Piece::merge(pieces, &self.shared.plan, Some((index, self.shared.limits.partition_bits)))?;
         self.shared.release(bytes);
         self.reservation.resize(merged.as_ref().map_or(0, Piece::num_bytes))?;
         Ok(merged.map(|piece| {

@@ -212,3 +212,6 @@ impl Sink for SortSink {
         counters.add("memory_bytes", self.0.gathered.lock().peak_bytes as u64);
     }
 }
+
+#[cfg(test)]
+mod tests;
