@@ -3,9 +3,11 @@
 //! Position: between `sql::binder` and `planner`. Deliberately elsewhere: the choice of algorithms and build
 //! sides (`planner::physical`), which asks [`statistics`] the same questions.
 
+mod aggregate_before_outer_join;
 mod cost;
 mod factor_disjunctions;
 mod inline_ctes;
+mod narrow_decimals;
 mod order_joins;
 mod prune_columns;
 mod push_down_filters;
@@ -50,10 +52,14 @@ pub fn rules() -> Vec<Box<dyn Rule>> {
         Box::new(remove_dependent_group_keys::RemoveDependentGroupKeys),
         // Nothing is moved through aggregations any more.
         Box::new(split_averages::SplitAverages),
+        // Before joins are ordered: what it makes smaller is joined elsewhere.
+        Box::new(aggregate_before_outer_join::AggregateBeforeOuterJoin),
         // Needs conditions at joins and filters in scans.
         Box::new(order_joins::OrderJoins),
         // Last of the rewrites: by now it is settled which expression is computed where.
         Box::new(prune_columns::PruneColumns),
+        // Expressions stay what they are from here on; only their types change.
+        Box::new(narrow_decimals::NarrowDecimals),
     ]
 }
 

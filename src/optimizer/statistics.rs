@@ -244,6 +244,11 @@ impl<'a> Estimator<'a> {
         expressions::of_expression(expr, input, &self.columns)
     }
 
+    /// Proven bounds of an expression's values that are not NULL, if it is an exact number or a date.
+    pub(super) fn range(&self, expr: &Expr, input: &Estimate) -> Option<Range> {
+        ranges::range_of(expr, input, &self.columns)
+    }
+
     /// Columns of the query this estimator was made for.
     pub fn columns(&self) -> &Columns {
         &self.columns

@@ -4,6 +4,13 @@
 //! scans. Coercion has happened: both sides of a comparison have the same type (decimals the same scale,
 //! though their widths may differ), and the type of every arithmetic result is written in the node.
 //!
+//! ```text
+//! Expression ──[program]──► nodes, common ones once ──[evaluator]──► columns      (projections, keys, arguments)
+//!                                                   ──[predicate]──► Selection    (filters)
+//!                     one kernel file per topic: [compare] [boolean] [arithmetic] [cast] [case] [like] [in_list] [functions]
+//! ```
+//! Values of a string dictionary are computed with once per dictionary, see [`evaluator`].
+//!
 //! Deliberately elsewhere: names, overloads and coercion (`arneb::sql`), aggregate functions
 //! ([`crate::aggregate`]).
 
@@ -12,9 +19,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::Scalar;
 
+mod arithmetic;
+mod bits;
+mod boolean;
+mod calendar;
+mod case;
+pub mod cast;
+mod compare;
+mod datum;
+mod dictionary;
+mod display;
+mod evaluator;
 pub mod functions;
+mod in_list;
+mod like;
+mod predicate;
+mod program;
+mod structure;
+pub mod text;
 
+#[cfg(test)]
+mod tests;
+
+pub(crate) use compare::interval_length;
+pub use evaluator::{Evaluator, evaluate_constant};
 pub use functions::ScalarFunction;
+pub use predicate::{Predicate, Selection};
 
 /// An expression over the columns of a batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -48,6 +48,12 @@ impl Range {
         Some((scalar(range.min, data_type)?, scalar(range.max, data_type)?))
     }
 
+    /// Whether all values have at most `digits` digits when written with `scale` of them after the point.
+    pub fn fits_digits(self, scale: i8, digits: u8) -> bool {
+        let Some(limit) = power_of_ten(digits as i8) else { return false };
+        self.at_scale(scale).is_some_and(|range| range.min > -limit && range.max < limit)
+    }
+
     /// The smallest range at `scale` that holds this one's values when they are rounded to it in any direction.
     fn at_scale(self, scale: i8) -> Option<Self> {
         if scale >= self.scale {
@@ -74,7 +80,8 @@ impl Range {
         Some(Range { min: values.into_iter().min()?, max: values.into_iter().max()?, scale })
     }
 
-    fn arithmetic(operator: Arithmetic, left: Self, right: Self, scale: i8) -> Option<Self> {
+    /// Bounds of `left operator right`, rounded to `scale`; `None` if it may overflow or divide by zero.
+    pub fn arithmetic(operator: Arithmetic, left: Self, right: Self, scale: i8) -> Option<Self> {
         match operator {
             Arithmetic::Add | Arithmetic::Subtract => {
                 let common = left.scale.max(right.scale);
@@ -85,7 +92,7 @@ impl Range {
                 };
                 Range { min: sum.0, max: sum.1, scale: common }.at_scale(scale)
             }
-            Arithmetic::Multiply => left.corners(right, left.scale + right.scale, i128::checked_mul)?.at_scale(scale),
+            Arithmetic::Multiply => left.corners(right, left.scale.checked_add(right.scale)?, i128::checked_mul)?.at_scale(scale),
             Arithmetic::Divide => {
                 if right.min <= 0 && right.max >= 0 {
                     return None;

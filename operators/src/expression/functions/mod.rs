@@ -140,3 +140,48 @@ pub enum ScalarFunction {
     /// `to_date(text, format)` → Date32
     ToDate,
 }
+
+use arrow::{array::ArrayRef, datatypes::DataType};
+
+use super::{
+    datum::Datum,
+    evaluator::{Frame, State},
+    program::{NodeId, Program},
+};
+use crate::{Error, Result};
+
+/// Whether it may raise an error for values of its types.
+pub(crate) fn can_fail(_function: ScalarFunction) -> bool {
+    true
+}
+
+/// Whether a NULL argument makes the result NULL.
+pub(crate) fn is_strict(_function: ScalarFunction) -> bool {
+    true
+}
+
+/// Whether later arguments are evaluated only for the rows that need them.
+pub(crate) fn is_lazy(_function: ScalarFunction) -> bool {
+    false
+}
+
+/// The name, for EXPLAIN.
+pub(crate) fn sql_name(_function: ScalarFunction) -> &'static str {
+    "function"
+}
+
+/// Evaluates a lazy function.
+pub(super) fn evaluate_lazily(
+    _program: &Program,
+    _state: &mut State,
+    _inputs: &[NodeId],
+    _data_type: &DataType,
+    _frame: &Frame<'_>,
+) -> Result<Datum> {
+    Err(Error::Internal("function".into()))
+}
+
+/// Applies a function to the values of its arguments.
+pub(super) fn apply(function: ScalarFunction, _arguments: &[Datum], _data_type: &DataType, _num_rows: usize) -> Result<ArrayRef> {
+    Err(Error::Internal(format!("{function:?} is not available")))
+}
