@@ -85,7 +85,7 @@ impl BlockedBloom {
 // Multiply and fold (the finalizer of rapidhash and wyhash): both halves of the product mix all key bits.
 #[inline]
 fn hash_key(key: i64) -> u64 {
-    let product = u128::from(key as u64 ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_a076_1d64_78bd_642f_u128;
+    let product = u128::from(key as u64 ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
     (product as u64) ^ ((product >> 64) as u64)
 }
 
@@ -109,5 +109,28 @@ impl RuntimeFilter {
     /// Whether any key in `min ..= max` (a row group's statistics) can have a match.
     pub fn overlaps(&self, min: i64, max: i64) -> bool {
         min <= self.max && max >= self.min
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bloom_filter_has_every_key_and_few_others() {
+        let mut bloom = BlockedBloom::with_capacity(10_000);
+        let keys = (0..10_000i64).map(|k| k.wrapping_mul(0x1234_5678_9abc_def1));
+        keys.clone().for_each(|key| bloom.insert(key));
+        assert!(keys.clone().all(|key| bloom.contains(key)));
+        let wrong = keys.filter(|key| bloom.contains(key.wrapping_add(1))).count();
+        assert!(wrong < 300, "{wrong} of 10000");
+    }
+
+    #[test]
+    fn bounds_apply_before_members() {
+        let filter = RuntimeFilter { min: 10, max: 20, members: Members::Bitmap(Arc::from([1u64 << 3 | 1])) };
+        assert_eq!((0..30).filter(|key| filter.contains(*key)).collect::<Vec<_>>(), [10, 13]);
+        assert!(filter.overlaps(20, 40) && filter.overlaps(0, 10) && filter.overlaps(12, 13));
+        assert!(!filter.overlaps(21, 40) && !filter.overlaps(0, 9));
     }
 }

@@ -7,3 +7,5 @@
 pub mod display;
 pub mod logical;
 pub mod physical;
+pub mod properties;
+pub mod rewrite;

@@ -1,0 +1,4 @@
+//! What SQL means, and what becomes of it: plans, results, and a naive evaluator to compare them with.
+
+mod oracle;
+mod plans;

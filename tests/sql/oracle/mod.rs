@@ -1,0 +1,9 @@
+//! What a query must give, found without any of the engine: a naive evaluator of bound plans.
+
+pub mod naive;
+mod scalar;
+
+/// A value as text, the same for values that SQL calls equal.
+pub fn text(value: &operators::Scalar) -> String {
+    scalar::group_key(value)
+}
