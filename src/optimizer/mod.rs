@@ -54,6 +54,8 @@ pub fn rules() -> Vec<Box<dyn Rule>> {
         Box::new(split_averages::SplitAverages),
         // Before joins are ordered: what it makes smaller is joined elsewhere.
         Box::new(aggregate_before_outer_join::AggregateBeforeOuterJoin),
+        // Costs count the columns that are carried along.
+        Box::new(prune_columns::PruneColumns),
         // Needs conditions at joins and filters in scans.
         Box::new(order_joins::OrderJoins),
         // Last of the rewrites: by now it is settled which expression is computed where.

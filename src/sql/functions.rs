@@ -245,9 +245,8 @@ fn fit(argument: Argument, given: &DataType) -> Option<(DataType, u32)> {
 
 /// The overload that fits arguments of these types best, and what they are converted to.
 pub fn resolve(name: &str, given: &[DataType]) -> Option<(&'static Overload, Vec<DataType>)> {
-    let candidates = OVERLOADS.iter().filter(|o| {
-        o.name == name && given.len() <= o.arguments.len() && given.len() >= o.arguments.len() - o.optional
-    });
+    let candidates =
+        OVERLOADS.iter().filter(|o| o.name == name && given.len() <= o.arguments.len() && given.len() >= o.arguments.len() - o.optional);
     let fitting = candidates.filter_map(|overload| {
         let fits: Vec<(DataType, u32)> = overload.arguments.iter().zip(given).map(|(a, g)| fit(*a, g)).collect::<Option<_>>()?;
         let distance: u32 = fits.iter().map(|(_, distance)| distance).sum();

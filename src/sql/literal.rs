@@ -76,7 +76,8 @@ fn parse_decimal(text: &str) -> Option<Scalar> {
 /// 22P02, 22007, 22008 or 22003 for text that stands for none.
 pub fn parse_text(text: &str, to: &DataType, now_us: i64) -> Result<Scalar> {
     let trimmed = text.trim();
-    let invalid = || Error::new(ErrorKind::Data, "22P02", format!("invalid input syntax for type {}: \"{}\"", types::sql_name(to), shorten(text)));
+    let invalid =
+        || Error::new(ErrorKind::Data, "22P02", format!("invalid input syntax for type {}: \"{}\"", types::sql_name(to), shorten(text)));
     let out_of_range =
         || Error::new(ErrorKind::Data, "22003", format!("value \"{}\" is out of range for type {}", shorten(text), types::sql_name(to)));
     let integer = || match parse_decimal(trimmed) {

@@ -108,7 +108,11 @@ impl<'a> Binder<'a> {
             return Err(no_function(name, &[]));
         };
         if let Some(clause) = clauses.first() {
-            let what = if matches!(clause, ast::FunctionArgumentClause::OrderBy(_)) { "ORDER BY in an aggregate" } else { "a clause in an aggregate" };
+            let what = if matches!(clause, ast::FunctionArgumentClause::OrderBy(_)) {
+                "ORDER BY in an aggregate"
+            } else {
+                "a clause in an aggregate"
+            };
             return Err(Error::unsupported(what));
         }
         let distinct = matches!(duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
@@ -229,7 +233,9 @@ impl<'a> Binder<'a> {
                 Ok(day) => Ok(Typed::literal(Scalar::Date32(day))),
                 Err(_) => Err(Error::internal("a clock beyond all dates")),
             },
-            ("current_user" | "session_user" | "user" | "current_role", 0) => Ok(Typed::literal(Scalar::Utf8(self.context.user.to_owned()))),
+            ("current_user" | "session_user" | "user" | "current_role", 0) => {
+                Ok(Typed::literal(Scalar::Utf8(self.context.user.to_owned())))
+            }
             ("current_database" | "current_catalog", 0) => Ok(Typed::literal(Scalar::Utf8(self.context.default_catalog.to_owned()))),
             ("current_schema", 0) => Ok(Typed::literal(match self.context.search_path.first() {
                 Some(schema) => Scalar::Utf8(schema.clone()),
@@ -292,7 +298,13 @@ impl<'a> Binder<'a> {
     }
 
     /// `substring(text from start for count)`, and the same with commas.
-    pub fn bind_substring(&mut self, text: &'a Ast, from: Option<&'a Ast>, count: Option<&'a Ast>, environment: &Environment<'_>) -> Result<Typed> {
+    pub fn bind_substring(
+        &mut self,
+        text: &'a Ast,
+        from: Option<&'a Ast>,
+        count: Option<&'a Ast>,
+        environment: &Environment<'_>,
+    ) -> Result<Typed> {
         let mut arguments = vec![self.bind_expr(text, environment)?];
         match from {
             Some(from) => arguments.push(self.bind_expr(from, environment)?),
@@ -301,7 +313,9 @@ impl<'a> Binder<'a> {
         if let Some(count) = count {
             arguments.push(self.bind_expr(count, environment)?);
         }
-        if arguments[1].data_type == DataType::Utf8View || arguments[1].is_unknown() && matches!(arguments[1].constant(), Some(Scalar::Utf8(_))) {
+        if arguments[1].data_type == DataType::Utf8View
+            || arguments[1].is_unknown() && matches!(arguments[1].constant(), Some(Scalar::Utf8(_)))
+        {
             return Err(Error::unsupported("substring by a pattern"));
         }
         self.call("substring", arguments)
@@ -342,8 +356,10 @@ impl<'a> Binder<'a> {
     pub fn extract(&mut self, field: &str, value: Typed) -> Result<Typed> {
         let written = field.trim_matches('"').to_lowercase();
         let value = self.give_type(value, &types::timestamp())?;
-        let is_extractable =
-            matches!(value.data_type, DataType::Date32 | DataType::Timestamp(..) | DataType::Time64(TimeUnit::Microsecond) | DataType::Interval(_));
+        let is_extractable = matches!(
+            value.data_type,
+            DataType::Date32 | DataType::Timestamp(..) | DataType::Time64(TimeUnit::Microsecond) | DataType::Interval(_)
+        );
         if !is_extractable {
             return Err(no_function("extract", &[Typed::literal(Scalar::Utf8(written)), value]));
         }
@@ -361,7 +377,9 @@ impl<'a> Binder<'a> {
         let is_fractional = field.scale > 0 && value.data_type != DataType::Date32;
         let arguments = vec![Expr::Literal(Scalar::Utf8(field.name.to_owned())), value.expr];
         let (computed, shown) = match is_fractional {
-            true => (DataType::Decimal128(types::DECIMAL128_DIGITS_MAX, 6), DataType::Decimal128(types::DECIMAL128_DIGITS_MAX, field.scale)),
+            true => {
+                (DataType::Decimal128(types::DECIMAL128_DIGITS_MAX, 6), DataType::Decimal128(types::DECIMAL128_DIGITS_MAX, field.scale))
+            }
             false => (DataType::Int64, types::decimal(types::DECIMAL64_DIGITS_MAX, 0)),
         };
         let extracted = Typed::new(Expr::Function(ScalarFunction::Extract, arguments, computed.clone()), computed);

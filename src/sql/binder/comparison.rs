@@ -19,7 +19,13 @@ use crate::{
 
 impl<'a> Binder<'a> {
     /// `left comparison right`, of values or rows.
-    pub fn bind_comparison(&mut self, comparison: Comparison, left: &'a Ast, right: &'a Ast, environment: &Environment<'_>) -> Result<Typed> {
+    pub fn bind_comparison(
+        &mut self,
+        comparison: Comparison,
+        left: &'a Ast,
+        right: &'a Ast,
+        environment: &Environment<'_>,
+    ) -> Result<Typed> {
         if let (Some(left), Some(right)) = (row_fields(left), row_fields(right)) {
             return self.bind_row_comparison(comparison, left, right, environment);
         }

@@ -65,7 +65,8 @@ impl<'a> Ctes<'a> {
         let mut shared: Vec<Cte> = vec![];
         for (index, cte) in self.bound.into_iter().enumerate().rev() {
             let id = CteId(index as u32);
-            let readers = std::iter::once(&query.root).chain(shared.iter().map(|c| &c.plan)).map(|plan| count_scans(plan, id)).sum::<usize>();
+            let readers =
+                std::iter::once(&query.root).chain(shared.iter().map(|c| &c.plan)).map(|plan| count_scans(plan, id)).sum::<usize>();
             let output: Vec<_> = cte.output.iter().map(|o| o.id).collect();
             if readers > 1 || readers == 1 && cte.is_materialized && !cte.is_correlated {
                 shared.push(Cte { id, name: cte.name, plan: cte.plan, output });
@@ -172,7 +173,12 @@ impl<'a> Binder<'a> {
         if alias.columns.len() > output.len() {
             return Err(Error::binding(
                 "42P10",
-                format!("table \"{}\" has {} columns available but {} columns specified", alias.name.value, output.len(), alias.columns.len()),
+                format!(
+                    "table \"{}\" has {} columns available but {} columns specified",
+                    alias.name.value,
+                    output.len(),
+                    alias.columns.len()
+                ),
             ));
         }
         if alias.columns.iter().any(|c| c.data_type.is_some()) {

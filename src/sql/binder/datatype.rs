@@ -45,7 +45,13 @@ pub fn written_type(written: &ast::DataType) -> Result<WrittenType> {
         D::Real | D::Float4 => DataType::Float32,
         D::DoublePrecision | D::Float8 | D::Double(ExactNumberInfo::None) => DataType::Float64,
         D::Float(ExactNumberInfo::None) => DataType::Float64,
-        D::Float(ExactNumberInfo::Precision(bits @ 1..=53)) => if *bits <= 24 { DataType::Float32 } else { DataType::Float64 },
+        D::Float(ExactNumberInfo::Precision(bits @ 1..=53)) => {
+            if *bits <= 24 {
+                DataType::Float32
+            } else {
+                DataType::Float64
+            }
+        }
         D::Numeric(digits) | D::Decimal(digits) | D::Dec(digits) => return numeric(*digits),
         D::Text | D::Varchar(None) | D::CharacterVarying(None) | D::CharVarying(None) => DataType::Utf8View,
         D::Varchar(Some(length)) | D::CharacterVarying(Some(length)) | D::CharVarying(Some(length)) => return text(Some(length)),

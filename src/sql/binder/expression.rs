@@ -149,6 +149,10 @@ impl<'a> Binder<'a> {
             Ok(id) => id,
             Err(error) => {
                 return match parts {
+                    // The grammar takes `select a, from t` for an expression called "from".
+                    [name] if name.quote_style.is_none() && is_reserved(&name.value) => {
+                        Err(Error::syntax(format!("syntax error at or near \"{}\"", name.value)).at(self.position(name.span)))
+                    }
                     [name] if name.quote_style.is_none() => self.bind_bare_function(name).unwrap_or(Err(error)),
                     _ => Err(error),
                 };
@@ -186,7 +190,14 @@ impl<'a> Binder<'a> {
         }))
     }
 
-    fn bind_between(&mut self, operand: &'a Ast, negated: bool, low: &'a Ast, high: &'a Ast, environment: &Environment<'_>) -> Result<Typed> {
+    fn bind_between(
+        &mut self,
+        operand: &'a Ast,
+        negated: bool,
+        low: &'a Ast,
+        high: &'a Ast,
+        environment: &Environment<'_>,
+    ) -> Result<Typed> {
         let (above, below) = match negated {
             false => (Comparison::GreaterOrEqual, Comparison::LessOrEqual),
             true => (Comparison::Less, Comparison::Greater),
@@ -280,7 +291,8 @@ impl<'a> Binder<'a> {
 
     fn bind_at_time_zone(&mut self, timestamp: &'a Ast, zone: &'a Ast, environment: &Environment<'_>) -> Result<Typed> {
         let zone = self.bind_expr(zone, environment)?;
-        let is_utc = matches!(zone.constant(), Some(Scalar::Utf8(name)) if ["utc", "gmt", "z", "etc/utc"].contains(&name.to_lowercase().as_str()));
+        let is_utc =
+            matches!(zone.constant(), Some(Scalar::Utf8(name)) if ["utc", "gmt", "z", "etc/utc"].contains(&name.to_lowercase().as_str()));
         refuse(!is_utc, "AT TIME ZONE with anything but 'UTC'")?;
         let typed = self.bind_expr(timestamp, environment)?;
         let to = match &typed.data_type {
@@ -297,7 +309,9 @@ impl<'a> Binder<'a> {
             let (from, to) = (typed.type_name(), types::sql_name(&to.data_type));
             return Err(Error::binding("42846", format!("cannot cast type {from} to {to}")));
         }
-        if to.any_digits && let Some(kept) = self.keep_digits(&typed)? {
+        if to.any_digits
+            && let Some(kept) = self.keep_digits(&typed)?
+        {
             return Ok(kept);
         }
         let cast = self.coerce(typed, &to.data_type)?;
@@ -336,6 +350,49 @@ impl<'a> Binder<'a> {
         self.copied += nodes;
         if self.copied > COPIED_MAX { Err(parser::too_complex()) } else { Ok(()) }
     }
+}
+
+/// Words that are never a column's name unless quoted, as in PostgreSQL.
+fn is_reserved(word: &str) -> bool {
+    const RESERVED: [&str; 36] = [
+        "all",
+        "and",
+        "any",
+        "as",
+        "asc",
+        "case",
+        "cast",
+        "check",
+        "desc",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "fetch",
+        "for",
+        "from",
+        "group",
+        "having",
+        "in",
+        "intersect",
+        "into",
+        "lateral",
+        "limit",
+        "not",
+        "offset",
+        "on",
+        "or",
+        "order",
+        "select",
+        "then",
+        "union",
+        "using",
+        "when",
+        "where",
+        "with",
+    ];
+    RESERVED.contains(&word.to_lowercase().as_str())
 }
 
 /// Nodes of an expression, and whether there is a subquery among them.

@@ -88,7 +88,10 @@ impl<'a> Binder<'a> {
                     (args.is_some() || *with_ordinality, "a function in FROM"),
                     (sample.is_some(), "TABLESAMPLE"),
                     (version.is_some(), "a version of a table"),
-                    (!with_hints.is_empty() || !index_hints.is_empty() || !partitions.is_empty() || json_path.is_some(), "an option of a table"),
+                    (
+                        !with_hints.is_empty() || !index_hints.is_empty() || !partitions.is_empty() || json_path.is_some(),
+                        "an option of a table",
+                    ),
                 ];
                 if let Some((_, what)) = refusals.into_iter().find(|(refused, _)| *refused) {
                     return Err(Error::unsupported(what).at(position));
@@ -133,8 +136,7 @@ impl<'a> Binder<'a> {
     }
 
     fn aliased_relation(&self, relation: Relation, alias: &ast::TableAlias) -> Result<Scope> {
-        let output: Vec<_> =
-            relation.columns.into_iter().map(|c| super::query::Output { name: c.name, id: c.id, unknown: None }).collect();
+        let output: Vec<_> = relation.columns.into_iter().map(|c| super::query::Output { name: c.name, id: c.id, unknown: None }).collect();
         self.aliased(&output, alias)
     }
 
@@ -213,9 +215,9 @@ impl<'a> Binder<'a> {
         let mut condition = vec![];
         let mut pairs: Vec<(&String, ColumnId, ColumnId)> = vec![];
         for name in names {
-            let missing = |side| Error::binding("42703", format!("column \"{name}\" specified in USING clause does not exist in {side} table"));
-            let ambiguous =
-                |side| Error::binding("42702", format!("common column name \"{name}\" appears more than once in {side} table"));
+            let missing =
+                |side| Error::binding("42703", format!("column \"{name}\" specified in USING clause does not exist in {side} table"));
+            let ambiguous = |side| Error::binding("42702", format!("common column name \"{name}\" appears more than once in {side} table"));
             let l = left_scope.find(&[], name).map_err(|_| ambiguous("left"))?.ok_or_else(|| missing("left"))?;
             let r = right_scope.find(&[], name).map_err(|_| ambiguous("right"))?.ok_or_else(|| missing("right"))?;
             let (l_value, r_value) = (self.column(l), self.column(r));

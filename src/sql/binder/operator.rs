@@ -84,9 +84,7 @@ impl<'a> Binder<'a> {
             UnaryOperator::PGAbs => self.call("abs", vec![typed]),
             UnaryOperator::PGSquareRoot => self.call("sqrt", vec![typed]),
             UnaryOperator::PGCubeRoot => self.call("cbrt", vec![typed]),
-            UnaryOperator::Plus => {
-                Err(Error::binding("42883", format!("operator does not exist: + {}", typed.type_name())))
-            }
+            UnaryOperator::Plus => Err(Error::binding("42883", format!("operator does not exist: + {}", typed.type_name()))),
             _ => Err(Error::unsupported(format!("the operator {op}"))),
         }
     }
@@ -325,4 +323,3 @@ pub fn no_operator(name: &str, left: &Typed, right: &Typed) -> Error {
     Error::binding("42883", format!("operator does not exist: {} {name} {}", left.type_name(), right.type_name()))
         .with_hint("no operator matches the given name and argument types. You might need to add explicit type casts")
 }
-

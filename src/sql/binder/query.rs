@@ -249,7 +249,8 @@ impl<'a> Binder<'a> {
 /// `(SELECT …) ORDER BY` sorts the SELECT itself.
 fn unwrap_parentheses(mut body: &ast::SetExpr) -> &ast::SetExpr {
     while let ast::SetExpr::Query(query) = body {
-        let ast::Query { with, body: inner, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } = &**query;
+        let ast::Query { with, body: inner, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } =
+            &**query;
         let plain = with.is_none() && order_by.is_none() && limit_clause.is_none() && fetch.is_none() && locks.is_empty();
         if !plain || for_clause.is_some() || settings.is_some() || format_clause.is_some() || !pipe_operators.is_empty() {
             break;

@@ -142,10 +142,8 @@ impl Scope {
         // The same name is legal for tables of different schemas, as in PostgreSQL.
         let same = |a: &Relation, b: &Relation| a.alias == b.alias && (a.table.is_none() || b.table.is_none() || a.table == b.table);
         match other.relations.iter().find(|r| self.relations.iter().any(|l| same(l, r))) {
-            Some(relation) => {
-                Err(Error::binding("42712", format!("table name \"{}\" specified more than once", relation.alias))
-                    .with_hint("give one of them an alias"))
-            }
+            Some(relation) => Err(Error::binding("42712", format!("table name \"{}\" specified more than once", relation.alias))
+                .with_hint("give one of them an alias")),
             None => Ok(()),
         }
     }
@@ -222,8 +220,7 @@ impl Binder<'_> {
         let shown = if qualifier.is_empty() { format!("\"{name}\"") } else { format!("{}.{name}", qualifier.join(".")) };
         let error = Error::binding("42703", format!("column {shown} does not exist"));
         let relations = scopes.flat_map(|e| &e.scope.relations);
-        let names: Vec<(&str, &str)> =
-            relations.flat_map(|r| r.columns.iter().map(|c| (r.alias.as_str(), c.name.as_str()))).collect();
+        let names: Vec<(&str, &str)> = relations.flat_map(|r| r.columns.iter().map(|c| (r.alias.as_str(), c.name.as_str()))).collect();
         match nearest(name, names.iter().map(|(_, column)| *column)) {
             Some(column) => {
                 let table = names.iter().find(|(_, c)| *c == column).map_or("", |(table, _)| table);

@@ -190,7 +190,8 @@ impl<'a> Binder<'a> {
     }
 
     fn refuse_wildcard_options(&self, options: &ast::WildcardAdditionalOptions) -> Result<()> {
-        let ast::WildcardAdditionalOptions { wildcard_token, opt_ilike, opt_exclude, opt_except, opt_replace, opt_rename, opt_alias } = options;
+        let ast::WildcardAdditionalOptions { wildcard_token, opt_ilike, opt_exclude, opt_except, opt_replace, opt_rename, opt_alias } =
+            options;
         let any = opt_ilike.is_some()
             || opt_exclude.is_some()
             || opt_except.is_some()
@@ -202,7 +203,12 @@ impl<'a> Binder<'a> {
 
     /// The keys of GROUP BY; `None` if there is no such clause. A name means a column of FROM first, then an
     /// entry of the select list.
-    fn bind_group_by(&mut self, group_by: &'a ast::GroupByExpr, items: &[Item], environment: &Environment<'_>) -> Result<Option<Vec<Expr>>> {
+    fn bind_group_by(
+        &mut self,
+        group_by: &'a ast::GroupByExpr,
+        items: &[Item],
+        environment: &Environment<'_>,
+    ) -> Result<Option<Vec<Expr>>> {
         let ast::GroupByExpr::Expressions(expressions, modifiers) = group_by else {
             return Err(Error::unsupported("GROUP BY ALL"));
         };
@@ -242,7 +248,12 @@ impl<'a> Binder<'a> {
     }
 
     /// What ORDER BY sorts by. A name means an entry of the select list first, then a column of FROM.
-    fn bind_order_by(&mut self, order_by: &'a [ast::OrderByExpr], items: &[Item], environment: &Environment<'_>) -> Result<Vec<SortTarget>> {
+    fn bind_order_by(
+        &mut self,
+        order_by: &'a [ast::OrderByExpr],
+        items: &[Item],
+        environment: &Environment<'_>,
+    ) -> Result<Vec<SortTarget>> {
         let names: Vec<&str> = items.iter().map(|item| item.name.as_str()).collect();
         let same = |a: usize, b: usize| items[a].value.expr == items[b].value.expr;
         let mut targets = vec![];

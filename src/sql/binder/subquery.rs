@@ -40,7 +40,13 @@ impl<'a> Binder<'a> {
     }
 
     /// `operand [NOT] IN (SELECT …)`
-    pub fn bind_in_subquery(&mut self, operand: &'a Ast, query: &'a ast::Query, is_negated: bool, environment: &Environment<'_>) -> Result<Typed> {
+    pub fn bind_in_subquery(
+        &mut self,
+        operand: &'a Ast,
+        query: &'a ast::Query,
+        is_negated: bool,
+        environment: &Environment<'_>,
+    ) -> Result<Typed> {
         let any = self.any(Comparison::Equal, operand, query, environment)?;
         Ok(Typed::boolean(if is_negated { Expr::Not(Box::new(any)) } else { any }))
     }

@@ -4,6 +4,5 @@ mod catalog;
 mod errors;
 mod parameters;
 mod plans;
-mod render;
 mod tpch;
 mod types;

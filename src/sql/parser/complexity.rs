@@ -71,7 +71,9 @@ pub fn measure(tokens: &[TokenWithSpan]) -> Complexity {
                     chain = 0;
                     flat += 1;
                 }
-                Keyword::SELECT | Keyword::FROM | Keyword::WHERE | Keyword::WHEN | Keyword::THEN | Keyword::ELSE | Keyword::VALUES => chain = 0,
+                Keyword::SELECT | Keyword::FROM | Keyword::WHERE | Keyword::WHEN | Keyword::THEN | Keyword::ELSE | Keyword::VALUES => {
+                    chain = 0
+                }
                 Keyword::NOT | Keyword::IS | Keyword::LIKE | Keyword::COLLATE | Keyword::AT | Keyword::JOIN => chain += 1,
                 _ => {}
             },

@@ -83,25 +83,8 @@ fn table(columns: &str) -> SchemaRef {
 }
 
 fn catalogs() -> Catalogs {
-    let tpch = [
-        ("region", "r_regionkey:i32 r_name:t r_comment:t"),
-        ("nation", "n_nationkey:i32 n_name:t n_regionkey:i32 n_comment:t"),
-        ("supplier", "s_suppkey:i64 s_name:t s_address:t s_nationkey:i32 s_phone:t s_acctbal:d s_comment:t"),
-        ("customer", "c_custkey:i64 c_name:t c_address:t c_nationkey:i32 c_phone:t c_acctbal:d c_mktsegment:t c_comment:t"),
-        ("part", "p_partkey:i64 p_name:t p_mfgr:t p_brand:t p_type:t p_size:i32 p_container:t p_retailprice:d p_comment:t"),
-        ("partsupp", "ps_partkey:i64 ps_suppkey:i64 ps_availqty:i32 ps_supplycost:d ps_comment:t"),
-        (
-            "orders",
-            "o_orderkey:i64 o_custkey:i64 o_orderstatus:t o_totalprice:d o_orderdate:date o_orderpriority:t o_clerk:t \
-             o_shippriority:i32 o_comment:t",
-        ),
-        (
-            "lineitem",
-            "l_orderkey:i64 l_partkey:i64 l_suppkey:i64 l_linenumber:i32 l_quantity:d l_extendedprice:d l_discount:d l_tax:d \
-             l_returnflag:t l_linestatus:t l_shipdate:date l_commitdate:date l_receiptdate:date l_shipinstruct:t l_shipmode:t l_comment:t",
-        ),
-    ];
-    let mut tables: Vec<(&str, &str, SchemaRef)> = tpch.iter().map(|(name, columns)| ("public", *name, table(columns))).collect();
+    let tpch = tpch::Table::ALL.into_iter();
+    let mut tables: Vec<(&str, &str, SchemaRef)> = tpch.map(|table| ("public", table.name(), table.schema())).collect();
     let all = "b:b? i16:i16? i32:i32? i64:i64? f32:f32? f64:f64? d:d? t:t? date:date? ts:ts? tz:tz?";
     tables.push(("public", "all_types", table(all)));
     tables.push(("public", "a", table("x:i32 y:i32? z:t?")));
@@ -124,14 +107,8 @@ pub fn bind_with(text: &str, parameters: Parameters<'_>, views: &[(&str, &[&str]
         })
         .collect();
     let search_path = ["public".to_owned()];
-    let context = BindContext {
-        catalogs: &catalogs,
-        default_catalog: "file",
-        search_path: &search_path,
-        views: &views,
-        now_us: NOW_US,
-        user: "ada",
-    };
+    let context =
+        BindContext { catalogs: &catalogs, default_catalog: "file", search_path: &search_path, views: &views, now_us: NOW_US, user: "ada" };
     let statement = parser::parse(text)?.swap_remove(0);
     match &statement.kind {
         StatementKind::Query(query) => bind(query, &statement.text, parameters, &context),
@@ -157,9 +134,14 @@ pub fn query(text: &str) -> Query {
 /// Binds a statement that is wrong.
 pub fn error(text: &str) -> Error {
     match bind_with(text, Parameters::Types(&[]), &[]) {
-        Ok(bound) => panic!("{text} was bound:\n{}", super::render::render(&bound.query)),
+        Ok(bound) => panic!("{text} was bound:\n{}", crate::plan::display::query(&bound.query)),
         Err(error) => error,
     }
+}
+
+/// The plan of a statement that is right, as text.
+pub fn plan(text: &str) -> String {
+    crate::plan::display::query(&query(text))
 }
 
 /// Names and types of a statement's result.
