@@ -20,7 +20,7 @@ use arneb::{
 use crate::oracle::tables::{CATALOG, SCHEMA};
 
 /// Rules that ask statistics: what they choose is not for texts of plans to fix.
-const CHOOSING_RULES: [&str; 1] = ["order_joins"];
+const CHOOSING_RULES: [&str; 3] = ["aggregate_before_outer_join", "narrow_decimals", "order_joins"];
 
 /// The bound plan of a query.
 fn bound(text: &str, catalogs: &Catalogs) -> arneb::Result<Query> {
