@@ -11,12 +11,11 @@ pub fn describe(plan: &PhysicalPlan) -> (&'static str, Vec<(String, String)>) {
     let mut arguments = vec![];
     let mut add = |name: &str, value: String| arguments.push((name.to_owned(), value));
     let operator = match &plan.operator {
-        PhysicalOperator::TableScan { table, filters, runtime_filters, filter_columns, .. } => {
+        PhysicalOperator::TableScan { table, filters, runtime_filters, filter_column_names, .. } => {
             add("", table.to_string());
             add("Columns", plan.output.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "));
-            // Names of filter-only columns are the table's business; they appear by position.
             let mut names = names(plan);
-            names.extend((0..filter_columns.len()).map(|i| format!("filter column {i}")));
+            names.extend(filter_column_names.iter().cloned());
             if !filters.is_empty() {
                 add("Filter", filters.iter().map(|f| show(f, &names)).collect::<Vec<_>>().join(" AND "));
             }
@@ -145,7 +144,8 @@ fn show_key(key: &SortKey, names: &[String]) -> String {
 fn show_call(call: &AggregateCall, names: &[String]) -> String {
     let distinct = if call.distinct { "DISTINCT " } else { "" };
     let filter = call.filter.as_ref().map(|f| format!(" FILTER (WHERE {})", show(f, names))).unwrap_or_default();
-    format!("{}({distinct}{}){filter}", call.function.sql_name(), list(&call.arguments, names))
+    let arguments = if call.arguments.is_empty() { "*".to_owned() } else { list(&call.arguments, names) };
+    format!("{}({distinct}{arguments}){filter}", call.function.sql_name())
 }
 
 fn add_limit(limit: Option<usize>, offset: usize, add: &mut impl FnMut(&str, String)) {

@@ -56,6 +56,8 @@ pub enum PhysicalOperator {
         columns: Vec<usize>,
         /// Positions of columns that only filters use, beyond `columns`.
         filter_columns: Vec<usize>,
+        /// Their names, for EXPLAIN.
+        filter_column_names: Vec<String>,
         /// Conjuncts over `columns` followed by `filter_columns`.
         filters: Vec<Expression>,
         /// Filters of joins above, each on one of `columns` followed by `filter_columns`.

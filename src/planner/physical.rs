@@ -184,6 +184,7 @@ impl Planner<'_> {
             table: scan.table.clone(),
             columns: output.iter().map(|(_, index)| *index).collect(),
             filter_columns: filter_only.iter().map(|(_, index)| *index).collect(),
+            filter_column_names: filter_only.iter().map(|(id, _)| self.columns.get(*id).name.clone()).collect(),
             filters: self.expressions(&scan.filters, &filter_layout)?,
             runtime_filters: vec![],
         };

@@ -143,7 +143,7 @@ impl Builder<'_> {
     fn feed(&mut self, plan: &PhysicalPlan, chain: Chain) -> Result<Vec<PipelineId>> {
         let id = plan.id;
         match &plan.operator {
-            PhysicalOperator::TableScan { table, columns, filter_columns, filters, runtime_filters } => {
+            PhysicalOperator::TableScan { table, columns, filter_columns, filters, runtime_filters, .. } => {
                 let request = ScanRequest {
                     columns: columns.clone(),
                     filter_columns: filter_columns.clone(),

@@ -45,8 +45,7 @@ impl SimpleQueryHandler for ConnectionHandler {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         client.set_state(PgWireConnectionState::QueryInProgress);
-        let running = self.begin_statement();
-        let result = run_text(self, client, query.query, &running).await;
+        let result = run_text(self, client, query.query).await;
         if result.is_err() {
             self.session().lock().statement_failed();
         }
@@ -69,7 +68,7 @@ impl SimpleQueryHandler for ConnectionHandler {
 }
 
 /// Runs all statements of a text; the first error ends it.
-async fn run_text<C>(connection: &Connection, client: &mut C, text: String, running: &RunningStatement) -> PgWireResult<()>
+async fn run_text<C>(connection: &Connection, client: &mut C, text: String) -> PgWireResult<()>
 where
     C: Sink<PgWireBackendMessage> + Unpin + Send,
     PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
@@ -81,7 +80,9 @@ where
             continue;
         }
         is_empty = false;
-        run_statement(connection, client, statement, running).await?;
+        // Each statement has its own time and sees the settings that those before it made.
+        let running = connection.begin_statement();
+        run_statement(connection, client, statement, &running).await?;
     }
     if is_empty {
         client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
