@@ -129,7 +129,8 @@ impl Finishing {
         for (key, members) in self.filters.into_iter().enumerate() {
             let range = ranges.next().unwrap_or(KeyRange::EMPTY);
             let Some(slot) = join.spec.runtime_filters.get(key).and_then(Option::as_ref) else { continue };
-            let has_matching_nulls = join.spec.keys[key].nulls_match && self.segments.iter().any(|segment| segment.keys[key].nulls.is_some());
+            let has_matching_nulls =
+                join.spec.keys[key].nulls_match && self.segments.iter().any(|segment| segment.keys[key].nulls.is_some());
             if join.filter_slot(key).is_none() || has_matching_nulls {
                 slot.publish(None);
                 continue;
@@ -260,11 +261,13 @@ fn order_by_code(join: &Join, form: &KeyForm, segments: &mut Vec<Segment>) -> Bu
     if integers {
         coded.sort_by_key(|(_, _, range)| range.min);
     }
-    let mut all = BuildCodes { pieces: Vec::with_capacity(coded.len()), num_valid: 0, min: i64::MAX, max: i64::MIN, strictly_ascending: integers };
+    let mut all =
+        BuildCodes { pieces: Vec::with_capacity(coded.len()), num_valid: 0, min: i64::MAX, max: i64::MIN, strictly_ascending: integers };
     let mut first_row = 0;
     for (segment, codes, range) in coded {
         all.num_valid += segment.num_rows - codes.nulls.as_ref().map_or(0, |nulls| nulls.null_count());
-        all.strictly_ascending &= codes.nulls.is_none() && (all.pieces.is_empty() || range.min > all.max) && codes.values.is_sorted_by(|a, b| a < b);
+        all.strictly_ascending &=
+            codes.nulls.is_none() && (all.pieces.is_empty() || range.min > all.max) && codes.values.is_sorted_by(|a, b| a < b);
         all.min = all.min.min(range.min);
         all.max = all.max.max(range.max);
         all.pieces.push(CodePiece { first_row, codes: codes.values, nulls: codes.nulls, min: range.min, max: range.max });
@@ -278,7 +281,9 @@ fn null_rows(codes: &BuildCodes) -> Vec<u32> {
     let of_piece = |piece: &CodePiece| {
         let first_row = piece.first_row;
         let nulls = piece.nulls.clone();
-        (0..piece.codes.len()).filter(move |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(*row))).map(move |row| first_row + row as u32)
+        (0..piece.codes.len())
+            .filter(move |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(*row)))
+            .map(move |row| first_row + row as u32)
     };
     codes.pieces.iter().flat_map(of_piece).collect()
 }

@@ -18,8 +18,8 @@ use arrow::{
     buffer::{NullBuffer, ScalarBuffer},
     compute,
     datatypes::{
-        DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
-        Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+        DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+        IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
     },
 };
 use pipelines::Batch;
@@ -235,7 +235,12 @@ fn float_bits(value: f64) -> i64 {
 fn wide_words(array: &ArrayRef) -> Result<ScalarBuffer<i128>> {
     Ok(match array.data_type() {
         DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().values().clone(),
-        DataType::Interval(_) => array.as_primitive::<IntervalMonthDayNanoType>().values().iter().map(|v| interval_nanoseconds(v.months, v.days, v.nanoseconds)).collect(),
+        DataType::Interval(_) => array
+            .as_primitive::<IntervalMonthDayNanoType>()
+            .values()
+            .iter()
+            .map(|v| interval_nanoseconds(v.months, v.days, v.nanoseconds))
+            .collect(),
         _ => words(array)?.iter().map(|v| i128::from(*v)).collect(),
     })
 }
@@ -353,7 +358,10 @@ impl KeyForm {
 
 /// Rows whose NULL keys match nothing are the invalid ones.
 pub(super) fn never_matching(keys: &[JoinKey], columns: &[KeyColumn]) -> Option<NullBuffer> {
-    keys.iter().zip(columns).filter(|(key, _)| !key.nulls_match).fold(None, |all, (_, column)| NullBuffer::union(all.as_ref(), column.nulls.as_ref()))
+    keys.iter()
+        .zip(columns)
+        .filter(|(key, _)| !key.nulls_match)
+        .fold(None, |all, (_, column)| NullBuffer::union(all.as_ref(), column.nulls.as_ref()))
 }
 
 fn packed_codes(fields: &[Field], columns: &[KeyColumn], num_rows: usize) -> Vec<i64> {

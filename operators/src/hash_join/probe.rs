@@ -198,7 +198,9 @@ impl LocalProbe {
             return Ok(Flow::Continue);
         }
         match self.join.spec.kind {
-            JoinKind::Inner | JoinKind::ProbeOuter | JoinKind::BuildOuter | JoinKind::FullOuter => self.emitter.pairs(batch, &self.pairs, output),
+            JoinKind::Inner | JoinKind::ProbeOuter | JoinKind::BuildOuter | JoinKind::FullOuter => {
+                self.emitter.pairs(batch, &self.pairs, output)
+            }
             _ => Ok(Flow::Continue),
         }
     }
@@ -215,9 +217,11 @@ impl LocalProbe {
             ProbeAnti => self.emitter.probe_rows(batch, &self.found.positions(false), output),
             ProbeMark => {
                 let Found { matched, unknown, .. } = &mut self.found;
-                let unknowns = Unknowns { join: &self.join, side: &self.side, batch, keys, residual: self.residual.as_mut(), cancel: &self.cancel };
+                let unknowns =
+                    Unknowns { join: &self.join, side: &self.side, batch, keys, residual: self.residual.as_mut(), cancel: &self.cancel };
                 unknowns.mark_probe_rows(matched, unknown)?;
-                let marks = matched.iter().zip(unknown.iter()).map(|(matched, unknown)| if *unknown && !matched { None } else { Some(*matched) });
+                let marks =
+                    matched.iter().zip(unknown.iter()).map(|(matched, unknown)| if *unknown && !matched { None } else { Some(*matched) });
                 self.emitter.all_marked(batch, BooleanArray::from_iter(marks), output)
             }
             BuildMark => {

@@ -14,10 +14,7 @@ use arrow::{
 use pipelines::{After, Batch, CancelToken, Flow, LocalContext, OperatorId, Output, Pipeline, PipelineGraph, Poll, QueryMemory, testing};
 use proptest::prelude::*;
 
-use super::{
-    HashJoin, Join, JoinKey, JoinKind, JoinSpec,
-    table::Structure,
-};
+use super::{HashJoin, Join, JoinKey, JoinKind, JoinSpec, table::Structure};
 use crate::{
     Error, Expression,
     expression::Comparison,
@@ -105,7 +102,9 @@ impl Form {
                 Arc::new(values.iter().map(|v| v.map(i128::from)).collect::<Decimal128Array>().with_precision_and_scale(30, 2).unwrap())
             }
             Form::Float => Arc::new(values.iter().map(|v| v.map(|v| v as f64)).collect::<Float64Array>()),
-            Form::Interval => Arc::new(values.iter().map(|v| v.map(|v| IntervalMonthDayNano::new(0, v as i32, 0))).collect::<IntervalMonthDayNanoArray>()),
+            Form::Interval => {
+                Arc::new(values.iter().map(|v| v.map(|v| IntervalMonthDayNano::new(0, v as i32, 0))).collect::<IntervalMonthDayNanoArray>())
+            }
             Form::ShortText => Arc::new(StringViewArray::from_iter(text("k"))),
             Form::LongText => Arc::new(StringViewArray::from_iter(text("a key of more than twelve bytes "))),
             Form::MixedText if batch % 2 == 0 => Arc::new(StringViewArray::from_iter(text("a key of more than twelve bytes "))),
@@ -382,7 +381,10 @@ fn cases() -> Vec<Case> {
     cases.push(Case { nulls_match: true, ..two.clone() });
     cases.push(Case { nulls_match: true, residual: true, ..two.clone() });
     cases.push(two);
-    cases.push(Case { num_keys: 2, ..Case::new("two keys, none NULL", plain(&some([1, 2, 3, 1, 2, 3])), plain(&some([1, 2, 2, 1, 3, 3, 1]))) });
+    cases.push(Case {
+        num_keys: 2,
+        ..Case::new("two keys, none NULL", plain(&some([1, 2, 3, 1, 2, 3])), plain(&some([1, 2, 2, 1, 3, 3, 1])))
+    });
     cases.push(Case { num_keys: 2, ..Case::new("two keys, no build side", plain(&some([1, 2])), Vec::new()) });
     cases
 }
@@ -595,7 +597,8 @@ fn an_empty_build_side_ends_the_probe_at_once() {
 fn small_outputs_are_pushed_together() {
     let case = Case::new("few", (0..3000).map(|i| [Some(i), None, None]).collect(), vec![[Some(5), None, None], [Some(2995), None, None]]);
     let spec = case.spec(JoinKind::Inner, [Form::Int64, Form::MixedText], [Form::Int64, Form::MixedText]);
-    let (build, probe) = (batches(&case.build, [Form::Int64, Form::MixedText], 1, 0), batches(&case.probe, [Form::Int64, Form::MixedText], 100, 0));
+    let (build, probe) =
+        (batches(&case.build, [Form::Int64, Form::MixedText], 1, 0), batches(&case.probe, [Form::Int64, Form::MixedText], 100, 0));
     let join = HashJoin::new(spec);
     run_build(&join, &build, 8192).unwrap();
     let result = testing::run_operator(join.probe(), probe).unwrap();
@@ -670,11 +673,24 @@ fn a_graph_of_several_chains_gives_every_row_once() {
         let collect = testing::CollectSink::new();
         let build_sink = graph.add_sink(OperatorId(0), join.build_sink());
         let result_sink = graph.add_sink(OperatorId(1), collect.clone());
-        let pipeline = |name: &str, source, operators, sink, after| Pipeline { name: name.into(), source: (OperatorId(2), source), operators, sink, after };
+        let pipeline = |name: &str, source, operators, sink, after| Pipeline {
+            name: name.into(),
+            source: (OperatorId(2), source),
+            operators,
+            sink,
+            after,
+        };
         graph.add_pipeline(pipeline("build", testing::VecSource::new(build), vec![], build_sink, vec![]));
         let operators = vec![(OperatorId(3), join.probe())];
-        let id = graph.add_pipeline(pipeline("probe", testing::VecSource::new(probe), operators, result_sink, vec![After::Sink(build_sink)]));
-        graph.add_pipeline(pipeline("unmatched", join.unmatched(), vec![], result_sink, vec![After::Pipeline(id), After::Sink(build_sink)]));
+        let id =
+            graph.add_pipeline(pipeline("probe", testing::VecSource::new(probe), operators, result_sink, vec![After::Sink(build_sink)]));
+        graph.add_pipeline(pipeline(
+            "unmatched",
+            join.unmatched(),
+            vec![],
+            result_sink,
+            vec![After::Pipeline(id), After::Sink(build_sink)],
+        ));
         testing::run_graph(graph, seed).unwrap();
         let mut rows = cells(&collect.batches());
         rows.sort();
