@@ -24,7 +24,7 @@ use arrow::{
 };
 use pipelines::Batch;
 
-use super::{JoinKey, gather, hashing};
+use super::{JoinKey, gather, hashing, pairs::Pairs};
 use crate::{Error, Expression, Result, expression::Evaluator};
 
 /// How the values of one key are held.
@@ -427,14 +427,26 @@ fn combine_hashes(codes: &mut [i64], nulls: Option<&NullBuffer>, hash: impl Fn(u
     }
 }
 
-/// Whether all keys of a pair are equal (or NULL on both sides where NULL matches NULL).
-#[inline]
-pub(super) fn keys_equal(keys: &[JoinKey], probe: &[KeyColumn], position: usize, build: &[KeyColumn], row: usize) -> bool {
-    keys.iter().zip(probe).zip(build).all(|((key, p), b)| match (p.is_null(position), b.is_null(row)) {
-        (false, false) => p.equals(position, b, row),
-        (true, true) => key.nulls_match,
-        _ => false,
-    })
+/// Keeps the pairs whose keys are all equal (or NULL on both sides where NULL matches NULL), key by key.
+pub(super) fn retain_equal(keys: &[JoinKey], probe: &[KeyColumn], build: &[KeyColumn], pairs: &mut Pairs) {
+    for ((key, p), b) in keys.iter().zip(probe).zip(build) {
+        if p.nulls.is_some() || b.nulls.is_some() {
+            pairs.retain(|_, position, row| match (p.is_null(position as usize), b.is_null(row as usize)) {
+                (false, false) => p.equals(position as usize, b, row as usize),
+                (true, true) => key.nulls_match,
+                _ => false,
+            });
+            continue;
+        }
+        match (&p.values, &b.values) {
+            (KeyValues::Word(p), KeyValues::Word(b)) => pairs.retain(|_, position, row| p[position as usize] == b[row as usize]),
+            (KeyValues::Wide(p), KeyValues::Wide(b)) => pairs.retain(|_, position, row| p[position as usize] == b[row as usize]),
+            (KeyValues::Bytes(p), KeyValues::Bytes(b)) => {
+                pairs.retain(|_, position, row| equal_bytes(p, position as usize, b, row as usize));
+            }
+            _ => pairs.clear(),
+        }
+    }
 }
 
 /// Whether the conjunction of the key comparisons of a pair is NULL: none is false, at least one is NULL.

@@ -161,7 +161,7 @@ impl LocalProbe {
             pairs.retain(|_, position, _| nulls.is_valid(position as usize));
         }
         if side.form == KeyForm::Hashed {
-            pairs.retain(|_, position, row| keys::keys_equal(&self.join.spec.keys, keys, position as usize, &side.keys, row as usize));
+            keys::retain_equal(&self.join.spec.keys, keys, &side.keys, pairs);
         }
         let Some(residual) = self.residual.as_mut().filter(|_| !pairs.is_empty()) else { return Ok(()) };
         let is_whole = emit::is_identity(&pairs.positions, batch.num_rows());

@@ -739,3 +739,46 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn parts_of_the_build_side_may_be_finished_on_several_threads() {
+    for step in [1, 3, 100_000] {
+        let keys: Vec<i64> = (0..20_000).map(|i| (i * 7919 % 20_000) / 2 * step).collect();
+        let case = Case::new(
+            "threads",
+            keys[..500].iter().map(|k| [Some(*k), None, None]).collect(),
+            keys.iter().map(|k| [Some(*k), None, None]).collect(),
+        );
+        for structure in [Structure::Direct, Structure::Rank, Structure::Unchained] {
+            let mut join = Join::with_spec(case.spec(JoinKind::Inner, [Form::Int64; 2], [Form::Int64; 2]));
+            join.forced_structure = Some(structure);
+            let join = Arc::new(HashJoin { join: Arc::new(join) });
+            let sink = join.build_sink();
+            let mut local = sink.local(&LocalContext { num_chains: 8, ..context(0, 8192) }).unwrap();
+            batches(&case.build, [Form::Int64; 2], 1000, 0)
+                .into_iter()
+                .for_each(|batch| assert_eq!(local.push(batch).unwrap(), Flow::Continue));
+            local.combine().unwrap();
+            let num_parts = sink.begin_finish().unwrap();
+            let sink = &sink;
+            std::thread::scope(|scope| (0..num_parts).for_each(|part| drop(scope.spawn(move || sink.finish_part(part).unwrap()))));
+            sink.finish().unwrap();
+            let probe = batches(&case.probe, [Form::Int64; 2], 8192, 0);
+            let result = testing::run_operator(join.probe(), probe).unwrap();
+            assert_eq!(result.iter().map(Batch::num_rows).sum::<usize>(), 1000, "{structure:?}, step {step}");
+        }
+    }
+}
+
+#[test]
+fn a_long_loop_over_pairs_can_be_cancelled() {
+    let rows: Vec<Row> = (0..2000).map(|i| [Some(i), None, Some(i)]).collect();
+    let case = Case { num_keys: 0, residual: true, ..Case::new("cancel", rows.clone(), rows) };
+    let join = HashJoin::new(case.spec(JoinKind::ProbeSemi, [Form::Int64; 2], [Form::Int64; 2]));
+    run_build(&join, &batches(&case.build, [Form::Int64; 2], 8192, 0), 8192).unwrap();
+    let context = context(0, 100);
+    let mut local = join.probe().local(&context).unwrap();
+    context.cancel.cancel();
+    let result = local.push(batches(&case.probe, [Form::Int64; 2], 8192, 0).remove(0), &mut Collect(Vec::new()));
+    assert!(matches!(result, Err(pipelines::Error::Cancelled)), "{result:?}");
+}
