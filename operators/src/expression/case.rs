@@ -132,7 +132,7 @@ pub(super) fn of_type(datum: Datum, data_type: &DataType) -> Result<Datum> {
 }
 
 /// Per row the value of the first choice whose bit is set, else `otherwise`.
-fn choose(choices: Vec<(BooleanBuffer, Datum)>, otherwise: Datum, data_type: &DataType, num_rows: usize) -> Result<ArrayRef> {
+pub(super) fn choose(choices: Vec<(BooleanBuffer, Datum)>, otherwise: Datum, data_type: &DataType, num_rows: usize) -> Result<ArrayRef> {
     match data_type {
         DataType::Int16 => choose_natives::<i16>(&choices, &otherwise, data_type, num_rows),
         DataType::Int32 | DataType::Date32 => choose_natives::<i32>(&choices, &otherwise, data_type, num_rows),

@@ -28,11 +28,17 @@ pub(crate) struct InSet {
 #[derive(Debug)]
 enum Members {
     /// Integer-like values: what values are compared by, see [`Ordered`].
-    Bitmap { min: i64, words: Vec<u64> },
+    Bitmap {
+        min: i64,
+        words: Vec<u64>,
+    },
     Integers(HashSet<i64>),
     Wide(HashSet<i128>),
     /// Texts: short ones by their views, others by their bytes.
-    Texts { short: HashSet<u128>, long: HashSet<Box<str>> },
+    Texts {
+        short: HashSet<u128>,
+        long: HashSet<Box<str>>,
+    },
     Bytes(HashSet<Vec<u8>>),
 }
 
@@ -173,9 +179,7 @@ fn wide_key(scalar: &Scalar) -> Option<i128> {
         Scalar::Float32(v) => Some(i128::from(v.key())),
         Scalar::Float64(v) => Some(i128::from(v.key())),
         Scalar::Decimal(v, ..) => Some(*v),
-        Scalar::Interval { months, days, nanoseconds } => {
-            Some(interval_length(IntervalMonthDayNano::new(*months, *days, *nanoseconds)))
-        }
+        Scalar::Interval { months, days, nanoseconds } => Some(interval_length(IntervalMonthDayNano::new(*months, *days, *nanoseconds))),
         Scalar::Null(_) | Scalar::Utf8(_) | Scalar::Binary(_) => None,
     }
 }

@@ -7,12 +7,7 @@ fn discounted_price_is_exact() {
     let prices = Arc::new(arrow::array::Decimal64Array::from(vec![2116823, 3307894]).with_precision_and_scale(15, 2).unwrap());
     let discounts = Arc::new(arrow::array::Decimal64Array::from(vec![4, 10]).with_precision_and_scale(15, 2).unwrap());
     let money = types::decimal(15, 2);
-    let rest = arithmetic(
-        Arithmetic::Subtract,
-        literal(Scalar::Decimal(1, 1, 0)),
-        column(1, money.clone()),
-        types::decimal(16, 2),
-    );
+    let rest = arithmetic(Arithmetic::Subtract, literal(Scalar::Decimal(1, 1, 0)), column(1, money.clone()), types::decimal(16, 2));
     for data_type in [types::decimal(18, 4), types::decimal(31, 4)] {
         let price = arithmetic(Arithmetic::Multiply, column(0, money.clone()), rest.clone(), data_type);
         let batch = batch(vec![prices.clone(), discounts.clone()]);
