@@ -149,7 +149,11 @@ fn hash_join(criterion: &mut Criterion) {
             let join = join(kind);
             build(&join, &build_side).expect("a build side");
             group.bench_function(format!("probe {kind:?}: {}", keys.name), |bencher| {
-                bencher.iter_custom(|iterations| timed(iterations, || drop(probe(&join, &probe_side).expect("rows"))));
+                bencher.iter_custom(|iterations| {
+                    timed(iterations, || {
+                        probe(&join, &probe_side).expect("rows");
+                    })
+                });
             });
         }
     }
