@@ -27,6 +27,7 @@ pub mod error;
 pub mod expression;
 pub mod filter;
 pub mod hash_join;
+mod input;
 pub mod limit;
 pub mod nested_loop_join;
 pub mod project;

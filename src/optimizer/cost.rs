@@ -7,11 +7,11 @@
 //! dropped the row in the scan.
 
 /// Keeping a row of the build side.
-const BUILD_ROW: f64 = 3.0;
+const BUILD_ROW: f64 = 6.0;
 /// Keeping a byte of it.
-const BUILD_BYTE: f64 = 1.0 / 32.0;
+const BUILD_BYTE: f64 = 1.0 / 16.0;
 /// Entering a row into a hash table instead of a bitmap.
-const BUILD_HASH_ROW: f64 = 4.0;
+const BUILD_HASH_ROW: f64 = 10.0;
 /// Testing a row against a runtime filter.
 const FILTER_ROW: f64 = 1.0;
 /// Passing on a row that was found.
