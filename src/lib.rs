@@ -9,12 +9,13 @@
 //! 4. [`planner`] chooses algorithms ([`plan::physical`]) and builds pipelines of `operators` from them.
 //! 5. [`execution`] hands the pipelines to the scheduler of `pipelines` and the rows back to the session.
 //!
-//! [`config`] reads the TOML file, [`error`] gives every failure its SQLSTATE, [`engine`] holds what all
+//! [`cli`] holds the commands, [`config`] reads the TOML file, [`error`] gives every failure its SQLSTATE, [`engine`] holds what all
 //! sessions share.
 //!
 //! Async stops at the door: only [`server`] and the receiving end of [`execution`] await.
 
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod connectors;
 pub mod engine;

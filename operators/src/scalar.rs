@@ -4,15 +4,14 @@ use std::{cmp::Ordering, fmt, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Date32Array, Decimal64Array, Decimal128Array, Float32Array,
-        Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringViewArray, Time64MicrosecondArray,
-        TimestampMicrosecondArray, new_null_array,
+        Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Date32Array, Decimal64Array, Decimal128Array, Float32Array, Float64Array,
+        Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringViewArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+        new_null_array,
     },
     buffer::BooleanBuffer,
     datatypes::{
         DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-        IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
-        i256,
+        IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, i256,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -214,7 +213,9 @@ impl Scalar {
 /// PostgreSQL's order of values of one type (decimals of any scales); `None` where a side is NULL or the types differ.
 impl PartialOrd for Scalar {
     fn partial_cmp(&self, other: &Scalar) -> Option<Ordering> {
-        use Scalar::{Binary, Boolean, Date32, Decimal, Float32, Float64, Int16, Int32, Int64, Interval, Time, Timestamp, TimestampTz, Utf8};
+        use Scalar::{
+            Binary, Boolean, Date32, Decimal, Float32, Float64, Int16, Int32, Int64, Interval, Time, Timestamp, TimestampTz, Utf8,
+        };
         match (self, other) {
             (Boolean(l), Boolean(r)) => Some(l.cmp(r)),
             (Int16(l), Int16(r)) => Some(l.cmp(r)),

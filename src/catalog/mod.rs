@@ -51,12 +51,13 @@ impl Catalogs {
         self.catalogs.read().iter().find(|(n, _)| n == name).map(|(_, catalog)| Arc::clone(catalog))
     }
 
-    /// A table by its full name.
+    /// A table by its full name; every catalog has `information_schema`.
     ///
     /// # Errors
     /// When it exists but cannot be opened.
     pub fn table(&self, name: &TableName) -> Result<Option<Arc<dyn Table>>> {
         match self.catalog(&name.catalog) {
+            Some(_) if name.schema == information_schema::NAME => information_schema::table(self, &name.table),
             Some(catalog) => catalog.table(&name.schema, &name.table),
             None => Ok(None),
         }

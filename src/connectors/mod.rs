@@ -4,6 +4,7 @@
 //! pipeline source.
 
 pub mod csv;
+pub mod files;
 pub mod memory;
 pub mod parquet;
 pub mod tpch;

@@ -1,26 +1,137 @@
 //! The rows of a running query, on their way from a pipeline's sink to the client.
+//!
+//! Position: [`ResultSink`] is the last sink of every query's graph; [`ResultStream`] is read by the protocol
+//! (async) or by the command line (blocking). Between them a queue bounded in bytes: when the client is slower
+//! than the query, the sink's chains are parked, and no thread waits.
 
-use pipelines::{Batch, GraphMetrics};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use parking_lot::Mutex;
+use pipelines::{Batch, CancelToken, Flow, GraphMetrics, LocalContext, LocalSink, QueryHandle, Sink};
 
 use crate::{error::Result, session::ResultColumn};
+
+/// Bytes of rows that may wait for the client before the query is held back.
+const QUEUE_BYTES_MAX: usize = 8 << 20;
+
+/// What the sink and the stream share.
+#[derive(Default)]
+struct Queue {
+    batches: VecDeque<Batch>,
+    num_bytes: usize,
+    /// Chains that wait for room.
+    writers: Vec<Waker>,
+    /// The client's side, waiting for rows.
+    reader: Option<Waker>,
+}
+
+/// The last sink of a query.
+pub struct ResultSink {
+    queue: Arc<Mutex<Queue>>,
+}
+
+struct LocalResultSink {
+    queue: Arc<Mutex<Queue>>,
+}
+
+impl Sink for ResultSink {
+    fn local(&self, _context: &LocalContext) -> pipelines::Result<Box<dyn LocalSink>> {
+        Ok(Box::new(LocalResultSink { queue: Arc::clone(&self.queue) }))
+    }
+}
+
+impl LocalSink for LocalResultSink {
+    fn is_ready(&mut self, waker: &Waker) -> pipelines::Result<bool> {
+        let mut queue = self.queue.lock();
+        if queue.num_bytes < QUEUE_BYTES_MAX {
+            return Ok(true);
+        }
+        queue.writers.push(waker.clone());
+        Ok(false)
+    }
+
+    fn push(&mut self, batch: Batch) -> pipelines::Result<Flow> {
+        let num_bytes = batch.num_bytes();
+        let reader = {
+            let mut queue = self.queue.lock();
+            queue.num_bytes += num_bytes;
+            queue.batches.push_back(batch);
+            queue.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn combine(self: Box<Self>) -> pipelines::Result<()> {
+        Ok(())
+    }
+}
+
+/// A sink for a graph, and the queue its stream will read.
+pub struct ResultChannel {
+    queue: Arc<Mutex<Queue>>,
+}
+
+impl ResultChannel {
+    /// An empty channel.
+    pub fn new() -> Self {
+        ResultChannel { queue: Arc::default() }
+    }
+
+    /// The sink, to be placed into the graph.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        Arc::new(ResultSink { queue: Arc::clone(&self.queue) })
+    }
+
+    /// The stream of the rows of the running query.
+    pub fn stream(self, columns: Vec<ResultColumn>, query: QueryHandle, cancel: CancelToken) -> ResultStream {
+        ResultStream { columns, state: State::Running { queue: self.queue, query, cancel } }
+    }
+}
+
+impl Default for ResultChannel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// Rows as they are computed. Dropping it stops the query.
 pub struct ResultStream {
     columns: Vec<ResultColumn>,
+    state: State,
+}
+
+enum State {
+    Running { queue: Arc<Mutex<Queue>>, query: QueryHandle, cancel: CancelToken },
+    /// The query has ended, or never had to run: what is left to hand out.
+    Drained { batches: VecDeque<Batch>, metrics: Option<GraphMetrics> },
 }
 
 impl ResultStream {
+    /// A stream of rows that are there already.
+    pub fn fixed(columns: Vec<ResultColumn>, batches: Vec<Batch>) -> Self {
+        ResultStream { columns, state: State::Drained { batches: batches.into(), metrics: None } }
+    }
+
     /// The result's columns.
     pub fn columns(&self) -> &[ResultColumn] {
         &self.columns
     }
 
-    /// The next batch; `None` at the end. Strings are `Utf8View`.
+    /// The next batch; `None` at the end. String columns may be dictionaries.
     ///
     /// # Errors
     /// Why the query ended early.
     pub async fn next(&mut self) -> Result<Option<Batch>> {
-        Ok(None)
+        std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
     /// As [`ResultStream::next`], blocking the thread. Never on a thread of the pool or of tokio.
@@ -28,11 +139,62 @@ impl ResultStream {
     /// # Errors
     /// Why the query ended early.
     pub fn next_blocking(&mut self) -> Result<Option<Batch>> {
-        Ok(None)
+        futures::executor::block_on(self.next())
     }
 
     /// The counters of the query, once `next` has answered `None`.
     pub fn metrics(&self) -> Option<&GraphMetrics> {
-        None
+        match &self.state {
+            State::Drained { metrics, .. } => metrics.as_ref(),
+            State::Running { .. } => None,
+        }
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Batch>>> {
+        let (queue, query) = match &mut self.state {
+            State::Running { queue, query, .. } => (queue, query),
+            State::Drained { batches, .. } => return Poll::Ready(Ok(batches.pop_front())),
+        };
+        if let Some(batch) = pop(queue, context.waker()) {
+            return Poll::Ready(Ok(Some(batch)));
+        }
+        let ended = std::task::ready!(Pin::new(query).poll(context));
+        // Rows may have been pushed between the look into the queue and the end.
+        let mut batches = std::mem::take(&mut queue.lock().batches);
+        let answer = match ended {
+            Ok(metrics) => {
+                let first = batches.pop_front();
+                self.state = State::Drained { batches, metrics: Some(metrics) };
+                Ok(first)
+            }
+            Err(error) => {
+                self.state = State::Drained { batches: VecDeque::new(), metrics: None };
+                Err(error.into())
+            }
+        };
+        Poll::Ready(answer)
+    }
+}
+
+fn pop(queue: &Mutex<Queue>, reader: &Waker) -> Option<Batch> {
+    let (batch, writers) = {
+        let mut queue = queue.lock();
+        let Some(batch) = queue.batches.pop_front() else {
+            queue.reader = Some(reader.clone());
+            return None;
+        };
+        queue.num_bytes = queue.num_bytes.saturating_sub(batch.num_bytes());
+        let writers = if queue.num_bytes < QUEUE_BYTES_MAX { std::mem::take(&mut queue.writers) } else { vec![] };
+        (batch, writers)
+    };
+    writers.into_iter().for_each(Waker::wake);
+    Some(batch)
+}
+
+impl Drop for ResultStream {
+    fn drop(&mut self) {
+        if let State::Running { cancel, .. } = &self.state {
+            cancel.cancel();
+        }
     }
 }

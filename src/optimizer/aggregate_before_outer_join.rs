@@ -148,11 +148,7 @@ fn split(plan: LogicalPlan, keys: Vec<ColumnId>, columns: &mut Columns) -> Logic
 }
 
 fn or_else(column: ColumnId, default: i64) -> Expr {
-    Expr::Function(
-        ScalarFunction::Coalesce,
-        vec![Expr::Column(column), Expr::Literal(Scalar::Int64(default))],
-        DataType::Int64,
-    )
+    Expr::Function(ScalarFunction::Coalesce, vec![Expr::Column(column), Expr::Literal(Scalar::Int64(default))], DataType::Int64)
 }
 
 #[cfg(test)]

@@ -14,11 +14,14 @@ mod push_down_filters;
 mod remove_dependent_group_keys;
 mod remove_redundant;
 pub mod rule;
+mod share_subplans;
 mod simplify_expressions;
 mod split_averages;
 pub mod statistics;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tpch_plans;
 mod unnest_subqueries;
 
 use crate::{catalog::Catalogs, error::Result, plan::logical::Query};
@@ -54,6 +57,10 @@ pub fn rules() -> Vec<Box<dyn Rule>> {
         Box::new(split_averages::SplitAverages),
         // Before joins are ordered: what it makes smaller is joined elsewhere.
         Box::new(aggregate_before_outer_join::AggregateBeforeOuterJoin),
+        // Filters are in place, and all columns are still there.
+        Box::new(share_subplans::ShareSubplans),
+        // Costs count the columns that are carried along.
+        Box::new(prune_columns::PruneColumns),
         // Needs conditions at joins and filters in scans.
         Box::new(order_joins::OrderJoins),
         // Last of the rewrites: by now it is settled which expression is computed where.

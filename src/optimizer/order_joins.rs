@@ -57,7 +57,11 @@ fn order(plan: LogicalPlan, estimator: &mut Estimator<'_>) -> Result<LogicalPlan
     let solutions = search::search(model.hypergraph(), &model.leaf_rows(), &model);
     let tree = solutions.map(|solutions| model.tree(&solutions));
     Ok(match tree {
-        Some(tree) => region.build(&tree, estimator.columns()),
+        Some(tree) => {
+            // The tree brings the equalities of classes with it.
+            region.conjuncts.retain(|conjunct| !model.is_implied(conjunct, estimator.columns()));
+            region.build(&tree, estimator.columns())
+        }
         // Only conditions that contradict each other's order leave nothing to be found.
         None => region.in_written_order(estimator.columns()),
     })

@@ -8,7 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{OptimizerContext, rule::Rule};
-use crate::{error::Result, plan::logical::*};
+use crate::{
+    error::Result,
+    plan::{logical::*, properties::equated_columns},
+};
 
 /// The rule.
 pub struct PruneColumns;
@@ -52,8 +55,10 @@ fn prune(plan: LogicalPlan, needed: &BTreeSet<ColumnId>, read: &mut CteColumns) 
         LogicalPlan::Project { input, mut expressions } => {
             expressions.retain(|(id, _)| needed.contains(id));
             let input = prune(*input, &used(expressions.iter().map(|(_, e)| e)), read);
-            input.projected(expressions)
+            let only_passes_on = expressions.iter().all(|(id, expr)| expr.as_column() == Some(*id));
+            if only_passes_on { input } else { input.projected(expressions) }
         }
+        LogicalPlan::Join(join) if is_useless_padding(&join, needed) => prune(*join.left, needed, read),
         LogicalPlan::Join(Join { left, kind: JoinKind::Mark(mark), .. }) if !needed.contains(&mark) => prune(*left, needed, read),
         LogicalPlan::Aggregate(mut aggregate) => {
             aggregate.aggregates.retain(|(id, _)| needed.contains(id));
@@ -84,6 +89,11 @@ fn prune(plan: LogicalPlan, needed: &BTreeSet<ColumnId>, read: &mut CteColumns) 
             prune_inputs(other, &below, read)
         }
     }
+}
+
+/// Whether a left join gives every left row once, and nothing of its right side is used.
+fn is_useless_padding(join: &Join, needed: &BTreeSet<ColumnId>) -> bool {
+    join.kind == JoinKind::Left && join.right.output_set().is_disjoint(needed) && join.right.is_unique_in(&equated_columns(join).1)
 }
 
 fn prune_inputs(mut plan: LogicalPlan, needed: &BTreeSet<ColumnId>, read: &mut CteColumns) -> LogicalPlan {

@@ -165,3 +165,42 @@ pub struct PhysicalJoin {
     /// Per key: the runtime filter it makes, if any.
     pub runtime_filters: Vec<Option<RuntimeFilterId>>,
 }
+
+impl PhysicalPlan {
+    /// The direct inputs: probe side before build side, shared CTEs first.
+    pub fn inputs(&self) -> Vec<&PhysicalPlan> {
+        match &self.operator {
+            PhysicalOperator::TableScan { .. } | PhysicalOperator::Values { .. } | PhysicalOperator::CteScan { .. } => vec![],
+            PhysicalOperator::Filter { input, .. }
+            | PhysicalOperator::Project { input, .. }
+            | PhysicalOperator::HashAggregate { input, .. }
+            | PhysicalOperator::Sort { input, .. }
+            | PhysicalOperator::Limit { input, .. } => vec![input],
+            PhysicalOperator::HashJoin(join) | PhysicalOperator::NestedLoopJoin(join) => vec![&join.probe, &join.build],
+            PhysicalOperator::UnionAll { inputs } => inputs.iter().collect(),
+            PhysicalOperator::SetOperation { left, right, .. } => vec![left, right],
+            PhysicalOperator::With { ctes, input } => ctes.iter().map(|(_, plan)| plan).chain([&**input]).collect(),
+        }
+    }
+
+    /// The direct inputs, to be changed; in the order of [`PhysicalPlan::inputs`].
+    pub fn inputs_mut(&mut self) -> Vec<&mut PhysicalPlan> {
+        match &mut self.operator {
+            PhysicalOperator::TableScan { .. } | PhysicalOperator::Values { .. } | PhysicalOperator::CteScan { .. } => vec![],
+            PhysicalOperator::Filter { input, .. }
+            | PhysicalOperator::Project { input, .. }
+            | PhysicalOperator::HashAggregate { input, .. }
+            | PhysicalOperator::Sort { input, .. }
+            | PhysicalOperator::Limit { input, .. } => vec![input],
+            PhysicalOperator::HashJoin(join) | PhysicalOperator::NestedLoopJoin(join) => vec![&mut join.probe, &mut join.build],
+            PhysicalOperator::UnionAll { inputs } => inputs.iter_mut().collect(),
+            PhysicalOperator::SetOperation { left, right, .. } => vec![left, right],
+            PhysicalOperator::With { ctes, input } => ctes.iter_mut().map(|(_, plan)| plan).chain([&mut **input]).collect(),
+        }
+    }
+
+    /// The types of the output columns.
+    pub fn types(&self) -> Vec<DataType> {
+        self.output.iter().map(|column| column.data_type.clone()).collect()
+    }
+}

@@ -5,5 +5,7 @@
 pub mod binder;
 pub mod coercion;
 pub mod functions;
+pub mod literal;
 pub mod parser;
+pub mod position;
 pub mod statement;

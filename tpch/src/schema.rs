@@ -30,16 +30,8 @@ pub enum Table {
 
 impl Table {
     /// All tables, by name.
-    pub const ALL: [Table; 8] = [
-        Table::Customer,
-        Table::Lineitem,
-        Table::Nation,
-        Table::Orders,
-        Table::Part,
-        Table::Partsupp,
-        Table::Region,
-        Table::Supplier,
-    ];
+    pub const ALL: [Table; 8] =
+        [Table::Customer, Table::Lineitem, Table::Nation, Table::Orders, Table::Part, Table::Partsupp, Table::Region, Table::Supplier];
 
     /// Its name in SQL.
     pub fn name(self) -> &'static str {
@@ -87,14 +79,8 @@ impl Table {
 }
 
 /// Rows of lineitem, which is random: 1 to 7 lines per order.
-const PUBLISHED_LINEITEM_ROWS: [(f64, u64); 6] = [
-    (0.01, 60_175),
-    (0.1, 600_572),
-    (1.0, 6_001_215),
-    (10.0, 59_986_052),
-    (100.0, 600_037_902),
-    (1000.0, 5_999_989_709),
-];
+const PUBLISHED_LINEITEM_ROWS: [(f64, u64); 6] =
+    [(0.01, 60_175), (0.1, 600_572), (1.0, 6_001_215), (10.0, 59_986_052), (100.0, 600_037_902), (1000.0, 5_999_989_709)];
 
 fn scaled(base: u64, scale: f64) -> u64 {
     (base as f64 * scale) as u64
@@ -157,13 +143,9 @@ fn schema_of(table: Table) -> Schema {
             ("p_retailprice", money),
             ("p_comment", Utf8View),
         ],
-        Table::Partsupp => vec![
-            ("ps_partkey", Int64),
-            ("ps_suppkey", Int64),
-            ("ps_availqty", Int32),
-            ("ps_supplycost", money),
-            ("ps_comment", Utf8View),
-        ],
+        Table::Partsupp => {
+            vec![("ps_partkey", Int64), ("ps_suppkey", Int64), ("ps_availqty", Int32), ("ps_supplycost", money), ("ps_comment", Utf8View)]
+        }
         Table::Region => vec![("r_regionkey", Int64), ("r_name", Utf8View), ("r_comment", Utf8View)],
         Table::Supplier => vec![
             ("s_suppkey", Int64),

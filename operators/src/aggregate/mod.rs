@@ -74,6 +74,27 @@ pub enum AggregateFunction {
     StringAgg,
 }
 
+impl AggregateFunction {
+    /// Its name in SQL.
+    pub fn sql_name(self) -> &'static str {
+        match self {
+            AggregateFunction::CountStar | AggregateFunction::Count => "count",
+            AggregateFunction::Sum => "sum",
+            AggregateFunction::Min => "min",
+            AggregateFunction::Max => "max",
+            AggregateFunction::Average => "avg",
+            AggregateFunction::First => "first",
+            AggregateFunction::BoolAnd => "bool_and",
+            AggregateFunction::BoolOr => "bool_or",
+            AggregateFunction::StddevSamp => "stddev_samp",
+            AggregateFunction::StddevPop => "stddev_pop",
+            AggregateFunction::VarSamp => "var_samp",
+            AggregateFunction::VarPop => "var_pop",
+            AggregateFunction::StringAgg => "string_agg",
+        }
+    }
+}
+
 /// One aggregate of a query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AggregateCall {

@@ -14,7 +14,7 @@ use arrow::{
 
 use super::{
     Comparison,
-    bits::{mask_of, mask_of_pairs, union_nulls},
+    bits::{mask_of, mask_of_equal, mask_of_pairs, union_nulls},
     datum::{Datum, Native, Values, string_views, unexpected, values},
 };
 use crate::{Error, Result, Scalar, types};
@@ -65,13 +65,10 @@ fn compare_values(operator: Comparison, left: &Datum, right: &Datum, num_rows: u
         (DataType::Interval(_), DataType::Interval(_)) => natives::<IntervalMonthDayNano>(operator, left, right),
         (DataType::Boolean, DataType::Boolean) => booleans(operator, left, right, num_rows),
         (DataType::BinaryView, DataType::BinaryView) => binaries(operator, left, right),
-        (
-            DataType::Decimal64(..) | DataType::Decimal128(..),
-            DataType::Decimal64(..) | DataType::Decimal128(..),
-        ) => decimals(operator, left, right, num_rows),
-        (DataType::Utf8View | DataType::Dictionary(..), DataType::Utf8View | DataType::Dictionary(..)) => {
-            texts(operator, left, right)
+        (DataType::Decimal64(..) | DataType::Decimal128(..), DataType::Decimal64(..) | DataType::Decimal128(..)) => {
+            decimals(operator, left, right, num_rows)
         }
+        (DataType::Utf8View | DataType::Dictionary(..), DataType::Utf8View | DataType::Dictionary(..)) => texts(operator, left, right),
         _ => Err(Error::Internal(format!("cannot compare {left_type} with {right_type}"))),
     }
 }
@@ -194,9 +191,7 @@ fn decimals(operator: Comparison, left: &Datum, right: &Datum, num_rows: usize) 
     }
     match (width(left), width(right)) {
         (Width::Narrow, Width::Narrow) => natives::<i64>(operator, left, right),
-        (Width::Wide, Width::Wide | Width::Constant(_)) | (Width::Constant(_), Width::Wide) => {
-            natives::<i128>(operator, left, right)
-        }
+        (Width::Wide, Width::Wide | Width::Constant(_)) | (Width::Constant(_), Width::Wide) => natives::<i128>(operator, left, right),
         (Width::Narrow, Width::Constant(value)) => narrow_with_constant(operator, left, value, num_rows),
         (Width::Constant(value), Width::Narrow) => narrow_with_constant(flip(operator), right, value, num_rows),
         _ => {
@@ -281,9 +276,7 @@ fn booleans(operator: Comparison, left: &Datum, right: &Datum, num_rows: usize) 
 fn texts(operator: Comparison, left: &Datum, right: &Datum) -> Result<BooleanBuffer> {
     match (left, right) {
         (Datum::Array(left), Datum::Scalar(Scalar::Utf8(right))) => texts_with_constant(operator, &string_views(left)?, right),
-        (Datum::Scalar(Scalar::Utf8(left)), Datum::Array(right)) => {
-            texts_with_constant(flip(operator), &string_views(right)?, left)
-        }
+        (Datum::Scalar(Scalar::Utf8(left)), Datum::Array(right)) => texts_with_constant(flip(operator), &string_views(right)?, left),
         (Datum::Array(left), Datum::Array(right)) => arrow_compare(operator, &string_views(left)?, &string_views(right)?),
         _ => Err(Error::Internal("two constants compared as columns".into())),
     }
@@ -303,14 +296,8 @@ pub(crate) fn inline_view(text: &[u8]) -> u128 {
 fn texts_with_constant(operator: Comparison, column: &StringViewArray, constant: &str) -> Result<BooleanBuffer> {
     let short = constant.len() <= INLINE_BYTES_MAX;
     match operator {
-        Comparison::Equal if short => {
-            let view = inline_view(constant.as_bytes());
-            Ok(mask_of(column.views(), |v| v == view))
-        }
-        Comparison::NotEqual if short => {
-            let view = inline_view(constant.as_bytes());
-            Ok(mask_of(column.views(), |v| v != view))
-        }
+        Comparison::Equal if short => Ok(mask_of_equal(column.views(), inline_view(constant.as_bytes()))),
+        Comparison::NotEqual if short => Ok(!&mask_of_equal(column.views(), inline_view(constant.as_bytes()))),
         _ => arrow_compare(operator, column, &arrow::array::Scalar::new(StringViewArray::from(vec![constant]))),
     }
 }
@@ -318,22 +305,14 @@ fn texts_with_constant(operator: Comparison, column: &StringViewArray, constant:
 fn binaries(operator: Comparison, left: &Datum, right: &Datum) -> Result<BooleanBuffer> {
     let scalar = |bytes: &[u8]| arrow::array::Scalar::new(BinaryViewArray::from(vec![bytes]));
     match (left, right) {
-        (Datum::Array(left), Datum::Scalar(Scalar::Binary(right))) => {
-            arrow_compare(operator, left.as_binary_view(), &scalar(right))
-        }
-        (Datum::Scalar(Scalar::Binary(left)), Datum::Array(right)) => {
-            arrow_compare(operator, &scalar(left), right.as_binary_view())
-        }
+        (Datum::Array(left), Datum::Scalar(Scalar::Binary(right))) => arrow_compare(operator, left.as_binary_view(), &scalar(right)),
+        (Datum::Scalar(Scalar::Binary(left)), Datum::Array(right)) => arrow_compare(operator, &scalar(left), right.as_binary_view()),
         (Datum::Array(left), Datum::Array(right)) => arrow_compare(operator, left.as_binary_view(), right.as_binary_view()),
         _ => Err(Error::Internal("two constants compared as columns".into())),
     }
 }
 
-fn arrow_compare(
-    operator: Comparison,
-    left: &dyn arrow::array::Datum,
-    right: &dyn arrow::array::Datum,
-) -> Result<BooleanBuffer> {
+fn arrow_compare(operator: Comparison, left: &dyn arrow::array::Datum, right: &dyn arrow::array::Datum) -> Result<BooleanBuffer> {
     let compared = match operator {
         Comparison::Equal | Comparison::NotDistinct => cmp::eq(left, right),
         Comparison::NotEqual | Comparison::Distinct => cmp::neq(left, right),

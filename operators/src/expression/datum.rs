@@ -175,6 +175,10 @@ impl Texts {
         }
     }
 
+    pub(crate) fn is_null(&self, row: usize) -> bool {
+        self.nulls().is_some_and(|nulls| nulls.is_null(row))
+    }
+
     pub(crate) fn nulls(&self) -> Option<&NullBuffer> {
         match self {
             Texts::Views(views) => views.nulls(),

@@ -32,9 +32,15 @@ enum EntryValues {
     /// The same for all.
     Constant(Datum),
     /// True and valid per entry; the last is for NULL.
-    Boolean { is_true: Vec<bool>, is_valid: Option<Vec<bool>> },
+    Boolean {
+        is_true: Vec<bool>,
+        is_valid: Option<Vec<bool>>,
+    },
     /// Another dictionary, without duplicates, and per entry its code there; `None`: the codes stay.
-    Text { codes: Option<UInt32Array>, entries: ArrayRef },
+    Text {
+        codes: Option<UInt32Array>,
+        entries: ArrayRef,
+    },
     /// Anything else, per entry; the last is for NULL.
     Other(ArrayRef),
 }

@@ -141,13 +141,7 @@ fn write_bare(expression: &Expression, names: Names<'_>, own: Binding, f: &mut f
     }
 }
 
-fn write_joined(
-    operands: &[Expression],
-    separator: &str,
-    names: Names<'_>,
-    inner: Binding,
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
+fn write_joined(operands: &[Expression], separator: &str, names: Names<'_>, inner: Binding, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (i, operand) in operands.iter().enumerate() {
         if i > 0 {
             f.write_str(separator)?;
@@ -177,13 +171,7 @@ fn write_like(
     }
 }
 
-fn write_in_list(
-    operand: &Expression,
-    list: &[Scalar],
-    negated: bool,
-    names: Names<'_>,
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
+fn write_in_list(operand: &Expression, list: &[Scalar], negated: bool, names: Names<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write_expression(operand, names, Binding::Add, f)?;
     f.write_str(if negated { " NOT IN (" } else { " IN (" })?;
     for (i, scalar) in list.iter().take(LIST_SHOWN_MAX).enumerate() {

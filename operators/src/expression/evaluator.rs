@@ -19,10 +19,10 @@ use arrow::{
 use pipelines::Batch;
 
 use super::{
-    Comparison, Expression, arithmetic, bits, boolean, case, cast, compare, functions,
+    Comparison, Expression, ScalarFunction, arithmetic, bits, boolean, case, cast, compare,
     datum::Datum,
     dictionary::Lifted,
-    like,
+    functions, like,
     program::{NodeId, Operation, Program},
 };
 use crate::{Error, Result, Scalar};
@@ -166,28 +166,72 @@ impl<'a> Frame<'a> {
     fn remember(&self, node: NodeId, datum: &Datum) {
         self.known.borrow_mut()[node] = Some(datum.clone());
     }
+
+    /// Keeps what another node will ask for.
+    fn remember_shared(&self, program: &Program, node: NodeId, datum: &Datum) {
+        if program.nodes[node].shared {
+            self.remember(node, datum);
+        }
+    }
 }
 
-/// The value of a node for the rows of `frame`.
+/// What is left to do for a value.
+enum Step {
+    /// Push the value of this node.
+    Evaluate(NodeId),
+    /// Replace the values of this node's inputs by its own.
+    Apply(NodeId),
+}
+
+/// The value of a node for the rows of `frame`. Inputs wait on a stack of its own, so that a chain of a
+/// thousand additions needs no more of the thread's; only AND, OR, CASE and COALESCE recurse.
 pub(super) fn evaluate(program: &Program, state: &mut State, id: NodeId, frame: &Frame<'_>) -> Result<Datum> {
+    let mut steps = vec![Step::Evaluate(id)];
+    let mut values: Vec<Datum> = Vec::new();
+    while let Some(step) = steps.pop() {
+        match step {
+            Step::Apply(id) => {
+                let num_inputs = program.nodes[id].operation.num_inputs();
+                let inputs = values.split_off(values.len() - num_inputs);
+                let value = apply(program, id, inputs, frame.num_rows)?;
+                frame.remember_shared(program, id, &value);
+                values.push(value);
+            }
+            Step::Evaluate(id) => match at_once(program, state, id, frame)? {
+                Some(value) => values.push(value),
+                None => {
+                    steps.push(Step::Apply(id));
+                    let first = steps.len();
+                    program.nodes[id].operation.for_each_input(|input| steps.push(Step::Evaluate(input)));
+                    steps[first..].reverse();
+                }
+            },
+        }
+    }
+    values.pop().ok_or_else(|| Error::Internal("an expression without a value".into()))
+}
+
+/// The value of a node that does not have to wait for its inputs.
+fn at_once(program: &Program, state: &mut State, id: NodeId, frame: &Frame<'_>) -> Result<Option<Datum>> {
     let node = &program.nodes[id];
     match &node.operation {
-        Operation::Constant(scalar) => return Ok(Datum::Scalar(scalar.clone())),
-        Operation::Column(index) => return frame.column(id, *index).map(Datum::Array),
+        Operation::Constant(scalar) => return Ok(Some(Datum::Scalar(scalar.clone()))),
+        Operation::Column(index) => return frame.column(id, *index).map(|column| Some(Datum::Array(column))),
         _ => {}
     }
     if let Some(known) = frame.recall(id)? {
-        return Ok(known);
+        return Ok(Some(known));
     }
-    let value = match node.text_column {
-        Some(column) => match by_entries(program, state, id, column, frame)? {
-            Some(value) => value,
-            None => compute(program, state, id, frame)?,
-        },
-        None => compute(program, state, id, frame)?,
+    let through_dictionary = match node.text_column {
+        Some(column) => by_entries(program, state, id, column, frame)?,
+        None => None,
     };
-    if node.shared {
-        frame.remember(id, &value);
+    let value = match through_dictionary {
+        Some(value) => Some(value),
+        None => lazily(program, state, id, frame)?,
+    };
+    if let Some(value) = &value {
+        frame.remember_shared(program, id, value);
     }
     Ok(value)
 }
@@ -205,7 +249,7 @@ fn by_entries(program: &Program, state: &mut State, id: NodeId, column: NodeId, 
     let mut lifted = Lifted::for_dictionary(state.lifted[id].take(), &array)?;
     let result = if lifted.wants_entries(array.len()) {
         let entries = lifted.entries()?;
-        let value = compute(program, state, id, &Frame::of_entries(program, index, &entries));
+        let value = evaluate(program, state, id, &Frame::of_entries(program, index, &entries));
         lifted.set(value)
     } else {
         Ok(())
@@ -215,35 +259,19 @@ fn by_entries(program: &Program, state: &mut State, id: NodeId, column: NodeId, 
     value
 }
 
-/// Computes a node from its inputs.
-fn compute(program: &Program, state: &mut State, id: NodeId, frame: &Frame<'_>) -> Result<Datum> {
+/// The value of an operation that itself decides which inputs it looks at; `None` for all others.
+fn lazily(program: &Program, state: &mut State, id: NodeId, frame: &Frame<'_>) -> Result<Option<Datum>> {
     let node = &program.nodes[id];
     match &node.operation {
         Operation::And(inputs) => connect(program, state, Connective::And, inputs, frame),
         Operation::Or(inputs) => connect(program, state, Connective::Or, inputs, frame),
-        Operation::Case(branches, otherwise) => {
-            case::evaluate_case(program, state, branches, *otherwise, &node.data_type, frame)
+        Operation::Case(branches, otherwise) => case::evaluate_case(program, state, branches, *otherwise, &node.data_type, frame),
+        Operation::Function(ScalarFunction::Coalesce, inputs) => {
+            functions::evaluate_coalesce(program, state, inputs, &node.data_type, frame)
         }
-        Operation::Function(function, inputs) if functions::is_lazy(*function) => {
-            functions::evaluate_lazily(program, state, inputs, &node.data_type, frame)
-        }
-        operation => {
-            let mut inputs = Vec::new();
-            let mut failed = None;
-            operation.for_each_input(|input| {
-                if failed.is_none() {
-                    match evaluate(program, state, input, frame) {
-                        Ok(value) => inputs.push(value),
-                        Err(error) => failed = Some(error),
-                    }
-                }
-            });
-            match failed {
-                Some(error) => Err(error),
-                None => apply(program, id, inputs, frame.num_rows),
-            }
-        }
+        _ => return Ok(None),
     }
+    .map(Some)
 }
 
 /// Applies a node's operation to the values of its inputs.
@@ -280,15 +308,11 @@ fn apply_to_rows(program: &Program, id: NodeId, inputs: &[Datum], num_rows: usiz
         Operation::Compare(operator, ..) => compare::compare(*operator, &inputs[0], &inputs[1], num_rows).map(boolean),
         Operation::Not(_) => Ok(boolean(boolean::not(&inputs[0].clone().into_booleans(num_rows)?))),
         Operation::IsNull(_) => Ok(boolean(is_null(&array_of(&inputs[0])))),
-        Operation::Arithmetic(operator, ..) => {
-            arithmetic::arithmetic(*operator, &inputs[0], &inputs[1], &node.data_type, num_rows)
-        }
+        Operation::Arithmetic(operator, ..) => arithmetic::arithmetic(*operator, &inputs[0], &inputs[1], &node.data_type, num_rows),
         Operation::Negate(_) => arithmetic::negate(&inputs[0], num_rows),
         Operation::Cast(_) => cast::cast(&array_of(&inputs[0]), &node.data_type),
         Operation::Like(_, _, options, matcher) => match matcher {
-            Some(matcher) => {
-                like::matches(matcher.as_ref().map_err(Error::clone)?, &array_of(&inputs[0])).map(boolean)
-            }
+            Some(matcher) => like::matches(matcher.as_ref().map_err(Error::clone)?, &array_of(&inputs[0])).map(boolean),
             None => like::matches_patterns(&inputs[0], &inputs[1], *options, num_rows).map(boolean),
         },
         Operation::InList(_, set) => set.contains(&array_of(&inputs[0])).map(boolean),

@@ -8,7 +8,7 @@ use arrow::{
 use hashbrown::HashSet;
 
 use super::{
-    bits::mask_of,
+    bits::{mask_of, mask_of_equal},
     compare::{INLINE_BYTES_MAX, Ordered, inline_view, interval_length},
     datum::{Native, string_views, unexpected},
 };
@@ -28,11 +28,17 @@ pub(crate) struct InSet {
 #[derive(Debug)]
 enum Members {
     /// Integer-like values: what values are compared by, see [`Ordered`].
-    Bitmap { min: i64, words: Vec<u64> },
+    Bitmap {
+        min: i64,
+        words: Vec<u64>,
+    },
     Integers(HashSet<i64>),
     Wide(HashSet<i128>),
     /// Texts: short ones by their views, others by their bytes.
-    Texts { short: HashSet<u128>, long: HashSet<Box<str>> },
+    Texts {
+        short: HashSet<u128>,
+        long: HashSet<Box<str>>,
+    },
     Bytes(HashSet<Vec<u8>>),
 }
 
@@ -135,8 +141,8 @@ impl InSet {
             if let [one, rest @ ..] = Vec::from_iter(short.iter().copied()).as_slice()
                 && rest.len() < 8
             {
-                let first = mask_of(views, |view| view == *one);
-                return rest.iter().fold(first, |found, one| &found | &mask_of(views, |view| view == *one));
+                let first = mask_of_equal(views, *one);
+                return rest.iter().fold(first, |found, one| &found | &mask_of_equal(views, *one));
             }
             return mask_of(views, |view| short.contains(&view));
         }
@@ -173,9 +179,7 @@ fn wide_key(scalar: &Scalar) -> Option<i128> {
         Scalar::Float32(v) => Some(i128::from(v.key())),
         Scalar::Float64(v) => Some(i128::from(v.key())),
         Scalar::Decimal(v, ..) => Some(*v),
-        Scalar::Interval { months, days, nanoseconds } => {
-            Some(interval_length(IntervalMonthDayNano::new(*months, *days, *nanoseconds)))
-        }
+        Scalar::Interval { months, days, nanoseconds } => Some(interval_length(IntervalMonthDayNano::new(*months, *days, *nanoseconds))),
         Scalar::Null(_) | Scalar::Utf8(_) | Scalar::Binary(_) => None,
     }
 }

@@ -210,9 +210,7 @@ fn parse(pattern: &str, escape: Option<char>) -> Result<Vec<Vec<Element>>> {
     while let Some(character) = characters.next() {
         let is_escaped = escape == Some(character);
         let character = match is_escaped {
-            true => characters
-                .next()
-                .ok_or_else(|| Error::InvalidPattern("LIKE pattern must not end with escape character".into()))?,
+            true => characters.next().ok_or_else(|| Error::InvalidPattern("LIKE pattern must not end with escape character".into()))?,
             false => character,
         };
         let piece = pieces.last_mut().expect("starts with one piece and only grows");

@@ -75,6 +75,13 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    /// How many values it is computed from.
+    pub(crate) fn num_inputs(&self) -> usize {
+        let mut count = 0;
+        self.for_each_input(|_| count += 1);
+        count
+    }
+
     /// Calls `visit` on every input.
     pub(crate) fn for_each_input(&self, mut visit: impl FnMut(NodeId)) {
         match self {
@@ -243,7 +250,13 @@ impl Program {
         let is_text = |id: NodeId| self.nodes[id].data_type == DataType::Utf8View;
         match operation {
             Operation::Column(_) | Operation::Constant(_) => 0.0,
-            Operation::Compare(_, left, _) => if is_text(*left) { 3.0 } else { 0.2 },
+            Operation::Compare(_, left, _) => {
+                if is_text(*left) {
+                    3.0
+                } else {
+                    0.2
+                }
+            }
             Operation::And(inputs) | Operation::Or(inputs) => 0.05 * inputs.len() as f32,
             Operation::Not(_) | Operation::IsNull(_) => 0.05,
             Operation::Arithmetic(operator, ..) => match operator {
@@ -251,10 +264,22 @@ impl Program {
                 _ => 0.5,
             },
             Operation::Negate(_) => 0.3,
-            Operation::Cast(input) => if is_text(*input) { 30.0 } else { 1.0 },
+            Operation::Cast(input) => {
+                if is_text(*input) {
+                    30.0
+                } else {
+                    1.0
+                }
+            }
             Operation::Case(branches, _) => 1.0 * branches.len() as f32,
             Operation::Like(..) => 30.0,
-            Operation::InList(input, _) => if is_text(*input) { 10.0 } else { 1.0 },
+            Operation::InList(input, _) => {
+                if is_text(*input) {
+                    10.0
+                } else {
+                    1.0
+                }
+            }
             Operation::Function(..) => 10.0,
         }
     }

@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn dates_and_times() {
         assert_eq!(text(write_date, 10_471), "1998-09-02");
-        assert_eq!(text(write_date, -719_529 + 1), "0001-01-01 BC".replace("01-01-01", "01-01-02"));
+        assert_eq!(text(write_date, -719_528), "0001-01-01 BC");
         assert_eq!(text(write_timestamp, 1_500_000), "1970-01-01 00:00:01.5");
         assert_eq!(text(write_timestamp, -1), "1969-12-31 23:59:59.999999");
         assert_eq!(text(write_timestamptz, 0), "1970-01-01 00:00:00+00");

@@ -25,7 +25,12 @@ pub(super) struct Emitter {
 impl Emitter {
     pub(super) fn new(join: &Arc<Join>, side: &Arc<BuildSide>) -> Self {
         let types: Arc<[DataType]> = join.output_types().into();
-        Emitter { join: Arc::clone(join), side: Arc::clone(side), coalescer: Coalescer::new(types), constants: vec![None; side.columns.len()] }
+        Emitter {
+            join: Arc::clone(join),
+            side: Arc::clone(side),
+            coalescer: Coalescer::new(types),
+            constants: vec![None; side.columns.len()],
+        }
     }
 
     /// Pushes a row per pair.

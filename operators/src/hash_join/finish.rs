@@ -5,9 +5,9 @@
 //! where scans read a clustered table in parallel, that restores the order in which rank and row are the
 //! same, and everywhere it keeps neighbouring keys near each other.
 
-use std::sync::{Mutex, PoisonError, atomic::AtomicBool};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, NullArray};
 use pipelines::Reservation;
 
 use super::{
@@ -41,10 +41,16 @@ pub(super) struct Finishing {
     codes: BuildCodes,
     table: TableBuild,
     tasks: Vec<Task>,
-    columns: Vec<Mutex<Option<ArrayRef>>>,
+    columns: Vec<Mutex<Column>>,
     keys: Vec<Mutex<Option<KeyColumn>>>,
     filters: Vec<Mutex<Members>>,
     reservation: Option<Reservation>,
+}
+
+/// A kept column: its pieces are given up as soon as they are copied together.
+enum Column {
+    Pieces(Vec<ArrayRef>),
+    Whole(ArrayRef),
 }
 
 enum Task {
@@ -69,7 +75,9 @@ impl Finishing {
         let structure = choose_structure(join, &form, &codes, integers);
         let num_parts = 1 << (codes.num_valid / PART_ROWS).clamp(1, num_chains.max(1)).ilog2();
         if let Some(reservation) = &mut reservation {
-            let copied: usize = segments.iter().map(|segment| segment.num_bytes).sum();
+            // Pieces and copy exist side by side for as many columns as there are threads.
+            let gathered: usize = segments.iter().map(|segment| segment.num_bytes).sum();
+            let copied = gathered * num_chains.min(join.stored.len()) / join.stored.len().max(1);
             reservation.grow(copied + TableBuild::num_bytes(structure, &codes, num_rows))?;
         }
         let table = TableBuild::new(structure, &codes, num_rows, num_parts);
@@ -81,7 +89,7 @@ impl Finishing {
         let shares_bitmap = form == KeyForm::Plain && matches!(structure, Structure::Rank | Structure::Membership | Structure::Dense);
         tasks.extend((0..join.spec.keys.len()).filter(|key| !shares_bitmap && join.filter_slot(*key).is_some()).map(Task::Filter));
         Ok(Finishing {
-            columns: join.stored.iter().map(|_| Mutex::default()).collect(),
+            columns: (0..join.stored.len()).map(|place| Mutex::new(Column::Pieces(pieces(&mut segments, place)))).collect(),
             keys: join.spec.keys.iter().filter(|_| keeps_keys).map(|_| Mutex::default()).collect(),
             filters: join.spec.keys.iter().map(|_| Mutex::new(Members::Unknown)).collect(),
             segments,
@@ -104,8 +112,10 @@ impl Finishing {
         match self.tasks[task] {
             Task::Table(part) => self.table.fill(&self.codes, part),
             Task::Column(column) => {
-                let arrays: Vec<ArrayRef> = self.segments.iter().map(|segment| segment.columns[column].clone()).collect();
-                put(&self.columns[column], Some(gather::concat_compact(&arrays, &join.spec.build_types[join.stored[column]])?));
+                let mut place = self.columns[column].lock().unwrap_or_else(PoisonError::into_inner);
+                if let Column::Pieces(pieces) = &*place {
+                    *place = Column::Whole(gather::concat_compact(pieces, &join.spec.build_types[join.stored[column]])?);
+                }
             }
             Task::Key(key) => {
                 let columns: Vec<&KeyColumn> = self.segments.iter().map(|segment| &segment.keys[key]).collect();
@@ -119,7 +129,11 @@ impl Finishing {
     /// Puts the results together and publishes the runtime filters.
     pub(super) fn finish(self, join: &Join) -> pipelines::Result<BuildSide> {
         let missing = || Error::Internal("a hash join's build side is incomplete".into());
-        let columns = self.columns.into_iter().map(|column| take(column).ok_or_else(missing)).collect::<Result<Vec<_>>>()?;
+        let columns = self.columns.into_iter().map(|column| match column.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Column::Whole(array) => Ok(array),
+            Column::Pieces(_) => Err(missing()),
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
         let keys = self.keys.into_iter().map(|key| take(key).ok_or_else(missing)).collect::<Result<Vec<_>>>()?;
         let table = self.table.finish();
         let structure = table.structure();
@@ -129,7 +143,8 @@ impl Finishing {
         for (key, members) in self.filters.into_iter().enumerate() {
             let range = ranges.next().unwrap_or(KeyRange::EMPTY);
             let Some(slot) = join.spec.runtime_filters.get(key).and_then(Option::as_ref) else { continue };
-            let has_matching_nulls = join.spec.keys[key].nulls_match && self.segments.iter().any(|segment| segment.keys[key].nulls.is_some());
+            let has_matching_nulls =
+                join.spec.keys[key].nulls_match && self.segments.iter().any(|segment| segment.keys[key].nulls.is_some());
             if join.filter_slot(key).is_none() || has_matching_nulls {
                 slot.publish(None);
                 continue;
@@ -203,6 +218,12 @@ impl Finishing {
     }
 }
 
+// Takes a kept column out of all segments.
+fn pieces(segments: &mut [Segment], place: usize) -> Vec<ArrayRef> {
+    let empty: ArrayRef = Arc::new(NullArray::new(0));
+    segments.iter_mut().map(|segment| std::mem::replace(&mut segment.columns[place], Arc::clone(&empty))).collect()
+}
+
 fn put<T>(place: &Mutex<T>, value: T) {
     *place.lock().unwrap_or_else(PoisonError::into_inner) = value;
 }
@@ -260,11 +281,13 @@ fn order_by_code(join: &Join, form: &KeyForm, segments: &mut Vec<Segment>) -> Bu
     if integers {
         coded.sort_by_key(|(_, _, range)| range.min);
     }
-    let mut all = BuildCodes { pieces: Vec::with_capacity(coded.len()), num_valid: 0, min: i64::MAX, max: i64::MIN, strictly_ascending: integers };
+    let mut all =
+        BuildCodes { pieces: Vec::with_capacity(coded.len()), num_valid: 0, min: i64::MAX, max: i64::MIN, strictly_ascending: integers };
     let mut first_row = 0;
     for (segment, codes, range) in coded {
         all.num_valid += segment.num_rows - codes.nulls.as_ref().map_or(0, |nulls| nulls.null_count());
-        all.strictly_ascending &= codes.nulls.is_none() && (all.pieces.is_empty() || range.min > all.max) && codes.values.is_sorted_by(|a, b| a < b);
+        all.strictly_ascending &=
+            codes.nulls.is_none() && (all.pieces.is_empty() || range.min > all.max) && codes.values.is_sorted_by(|a, b| a < b);
         all.min = all.min.min(range.min);
         all.max = all.max.max(range.max);
         all.pieces.push(CodePiece { first_row, codes: codes.values, nulls: codes.nulls, min: range.min, max: range.max });
@@ -278,7 +301,9 @@ fn null_rows(codes: &BuildCodes) -> Vec<u32> {
     let of_piece = |piece: &CodePiece| {
         let first_row = piece.first_row;
         let nulls = piece.nulls.clone();
-        (0..piece.codes.len()).filter(move |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(*row))).map(move |row| first_row + row as u32)
+        (0..piece.codes.len())
+            .filter(move |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(*row)))
+            .map(move |row| first_row + row as u32)
     };
     codes.pieces.iter().flat_map(of_piece).collect()
 }

@@ -6,7 +6,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, DictionaryArray, PrimitiveArray, StringViewArray, UInt32Array, make_array, new_null_array},
+    array::{
+        Array, ArrayRef, AsArray, BooleanBufferBuilder, DictionaryArray, PrimitiveArray, StringViewArray, UInt32Array, make_array,
+        new_null_array,
+    },
     buffer::{NullBuffer, ScalarBuffer},
     compute,
     datatypes::{ArrowPrimitiveType, DataType, UInt32Type},
@@ -164,7 +167,10 @@ fn merge_dictionaries(distinct: &[&ArrayRef]) -> (ArrayRef, Vec<Option<Vec<u32>>
 }
 
 /// The validity of columns behind one another; `None` if nothing is NULL.
-pub(super) fn concat_nulls<'a>(nulls: impl Iterator<Item = (Option<&'a NullBuffer>, usize)> + Clone, num_rows: usize) -> Option<NullBuffer> {
+pub(super) fn concat_nulls<'a>(
+    nulls: impl Iterator<Item = (Option<&'a NullBuffer>, usize)> + Clone,
+    num_rows: usize,
+) -> Option<NullBuffer> {
     if nulls.clone().all(|(nulls, _)| nulls.is_none_or(|nulls| nulls.null_count() == 0)) {
         return None;
     }

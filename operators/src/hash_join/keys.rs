@@ -18,13 +18,13 @@ use arrow::{
     buffer::{NullBuffer, ScalarBuffer},
     compute,
     datatypes::{
-        DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
-        Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+        DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+        IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
     },
 };
 use pipelines::Batch;
 
-use super::{JoinKey, gather, hashing};
+use super::{JoinKey, gather, hashing, pairs::Pairs};
 use crate::{Error, Expression, Result, expression::Evaluator};
 
 /// How the values of one key are held.
@@ -235,7 +235,12 @@ fn float_bits(value: f64) -> i64 {
 fn wide_words(array: &ArrayRef) -> Result<ScalarBuffer<i128>> {
     Ok(match array.data_type() {
         DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().values().clone(),
-        DataType::Interval(_) => array.as_primitive::<IntervalMonthDayNanoType>().values().iter().map(|v| interval_nanoseconds(v.months, v.days, v.nanoseconds)).collect(),
+        DataType::Interval(_) => array
+            .as_primitive::<IntervalMonthDayNanoType>()
+            .values()
+            .iter()
+            .map(|v| interval_nanoseconds(v.months, v.days, v.nanoseconds))
+            .collect(),
         _ => words(array)?.iter().map(|v| i128::from(*v)).collect(),
     })
 }
@@ -353,7 +358,10 @@ impl KeyForm {
 
 /// Rows whose NULL keys match nothing are the invalid ones.
 pub(super) fn never_matching(keys: &[JoinKey], columns: &[KeyColumn]) -> Option<NullBuffer> {
-    keys.iter().zip(columns).filter(|(key, _)| !key.nulls_match).fold(None, |all, (_, column)| NullBuffer::union(all.as_ref(), column.nulls.as_ref()))
+    keys.iter()
+        .zip(columns)
+        .filter(|(key, _)| !key.nulls_match)
+        .fold(None, |all, (_, column)| NullBuffer::union(all.as_ref(), column.nulls.as_ref()))
 }
 
 fn packed_codes(fields: &[Field], columns: &[KeyColumn], num_rows: usize) -> Vec<i64> {
@@ -419,14 +427,26 @@ fn combine_hashes(codes: &mut [i64], nulls: Option<&NullBuffer>, hash: impl Fn(u
     }
 }
 
-/// Whether all keys of a pair are equal (or NULL on both sides where NULL matches NULL).
-#[inline]
-pub(super) fn keys_equal(keys: &[JoinKey], probe: &[KeyColumn], position: usize, build: &[KeyColumn], row: usize) -> bool {
-    keys.iter().zip(probe).zip(build).all(|((key, p), b)| match (p.is_null(position), b.is_null(row)) {
-        (false, false) => p.equals(position, b, row),
-        (true, true) => key.nulls_match,
-        _ => false,
-    })
+/// Keeps the pairs whose keys are all equal (or NULL on both sides where NULL matches NULL), key by key.
+pub(super) fn retain_equal(keys: &[JoinKey], probe: &[KeyColumn], build: &[KeyColumn], pairs: &mut Pairs) {
+    for ((key, p), b) in keys.iter().zip(probe).zip(build) {
+        if p.nulls.is_some() || b.nulls.is_some() {
+            pairs.retain(|_, position, row| match (p.is_null(position as usize), b.is_null(row as usize)) {
+                (false, false) => p.equals(position as usize, b, row as usize),
+                (true, true) => key.nulls_match,
+                _ => false,
+            });
+            continue;
+        }
+        match (&p.values, &b.values) {
+            (KeyValues::Word(p), KeyValues::Word(b)) => pairs.retain(|_, position, row| p[position as usize] == b[row as usize]),
+            (KeyValues::Wide(p), KeyValues::Wide(b)) => pairs.retain(|_, position, row| p[position as usize] == b[row as usize]),
+            (KeyValues::Bytes(p), KeyValues::Bytes(b)) => {
+                pairs.retain(|_, position, row| equal_bytes(p, position as usize, b, row as usize));
+            }
+            _ => pairs.clear(),
+        }
+    }
 }
 
 /// Whether the conjunction of the key comparisons of a pair is NULL: none is false, at least one is NULL.

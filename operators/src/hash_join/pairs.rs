@@ -34,6 +34,7 @@ impl Pairs {
     }
 
     /// Keeps the pairs for which `keep(index, position, row)` holds.
+    #[inline]
     pub(super) fn retain(&mut self, mut keep: impl FnMut(usize, u32, u32) -> bool) {
         let mut count = 0;
         for index in 0..self.len() {

@@ -161,7 +161,7 @@ impl LocalProbe {
             pairs.retain(|_, position, _| nulls.is_valid(position as usize));
         }
         if side.form == KeyForm::Hashed {
-            pairs.retain(|_, position, row| keys::keys_equal(&self.join.spec.keys, keys, position as usize, &side.keys, row as usize));
+            keys::retain_equal(&self.join.spec.keys, keys, &side.keys, pairs);
         }
         let Some(residual) = self.residual.as_mut().filter(|_| !pairs.is_empty()) else { return Ok(()) };
         let is_whole = emit::is_identity(&pairs.positions, batch.num_rows());
@@ -198,7 +198,9 @@ impl LocalProbe {
             return Ok(Flow::Continue);
         }
         match self.join.spec.kind {
-            JoinKind::Inner | JoinKind::ProbeOuter | JoinKind::BuildOuter | JoinKind::FullOuter => self.emitter.pairs(batch, &self.pairs, output),
+            JoinKind::Inner | JoinKind::ProbeOuter | JoinKind::BuildOuter | JoinKind::FullOuter => {
+                self.emitter.pairs(batch, &self.pairs, output)
+            }
             _ => Ok(Flow::Continue),
         }
     }
@@ -215,9 +217,11 @@ impl LocalProbe {
             ProbeAnti => self.emitter.probe_rows(batch, &self.found.positions(false), output),
             ProbeMark => {
                 let Found { matched, unknown, .. } = &mut self.found;
-                let unknowns = Unknowns { join: &self.join, side: &self.side, batch, keys, residual: self.residual.as_mut(), cancel: &self.cancel };
+                let unknowns =
+                    Unknowns { join: &self.join, side: &self.side, batch, keys, residual: self.residual.as_mut(), cancel: &self.cancel };
                 unknowns.mark_probe_rows(matched, unknown)?;
-                let marks = matched.iter().zip(unknown.iter()).map(|(matched, unknown)| if *unknown && !matched { None } else { Some(*matched) });
+                let marks =
+                    matched.iter().zip(unknown.iter()).map(|(matched, unknown)| if *unknown && !matched { None } else { Some(*matched) });
                 self.emitter.all_marked(batch, BooleanArray::from_iter(marks), output)
             }
             BuildMark => {

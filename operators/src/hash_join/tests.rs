@@ -14,10 +14,7 @@ use arrow::{
 use pipelines::{After, Batch, CancelToken, Flow, LocalContext, OperatorId, Output, Pipeline, PipelineGraph, Poll, QueryMemory, testing};
 use proptest::prelude::*;
 
-use super::{
-    HashJoin, Join, JoinKey, JoinKind, JoinSpec,
-    table::Structure,
-};
+use super::{HashJoin, Join, JoinKey, JoinKind, JoinSpec, table::Structure};
 use crate::{
     Error, Expression,
     expression::Comparison,
@@ -105,7 +102,9 @@ impl Form {
                 Arc::new(values.iter().map(|v| v.map(i128::from)).collect::<Decimal128Array>().with_precision_and_scale(30, 2).unwrap())
             }
             Form::Float => Arc::new(values.iter().map(|v| v.map(|v| v as f64)).collect::<Float64Array>()),
-            Form::Interval => Arc::new(values.iter().map(|v| v.map(|v| IntervalMonthDayNano::new(0, v as i32, 0))).collect::<IntervalMonthDayNanoArray>()),
+            Form::Interval => {
+                Arc::new(values.iter().map(|v| v.map(|v| IntervalMonthDayNano::new(0, v as i32, 0))).collect::<IntervalMonthDayNanoArray>())
+            }
             Form::ShortText => Arc::new(StringViewArray::from_iter(text("k"))),
             Form::LongText => Arc::new(StringViewArray::from_iter(text("a key of more than twelve bytes "))),
             Form::MixedText if batch % 2 == 0 => Arc::new(StringViewArray::from_iter(text("a key of more than twelve bytes "))),
@@ -382,7 +381,10 @@ fn cases() -> Vec<Case> {
     cases.push(Case { nulls_match: true, ..two.clone() });
     cases.push(Case { nulls_match: true, residual: true, ..two.clone() });
     cases.push(two);
-    cases.push(Case { num_keys: 2, ..Case::new("two keys, none NULL", plain(&some([1, 2, 3, 1, 2, 3])), plain(&some([1, 2, 2, 1, 3, 3, 1]))) });
+    cases.push(Case {
+        num_keys: 2,
+        ..Case::new("two keys, none NULL", plain(&some([1, 2, 3, 1, 2, 3])), plain(&some([1, 2, 2, 1, 3, 3, 1])))
+    });
     cases.push(Case { num_keys: 2, ..Case::new("two keys, no build side", plain(&some([1, 2])), Vec::new()) });
     cases
 }
@@ -595,7 +597,8 @@ fn an_empty_build_side_ends_the_probe_at_once() {
 fn small_outputs_are_pushed_together() {
     let case = Case::new("few", (0..3000).map(|i| [Some(i), None, None]).collect(), vec![[Some(5), None, None], [Some(2995), None, None]]);
     let spec = case.spec(JoinKind::Inner, [Form::Int64, Form::MixedText], [Form::Int64, Form::MixedText]);
-    let (build, probe) = (batches(&case.build, [Form::Int64, Form::MixedText], 1, 0), batches(&case.probe, [Form::Int64, Form::MixedText], 100, 0));
+    let (build, probe) =
+        (batches(&case.build, [Form::Int64, Form::MixedText], 1, 0), batches(&case.probe, [Form::Int64, Form::MixedText], 100, 0));
     let join = HashJoin::new(spec);
     run_build(&join, &build, 8192).unwrap();
     let result = testing::run_operator(join.probe(), probe).unwrap();
@@ -670,11 +673,24 @@ fn a_graph_of_several_chains_gives_every_row_once() {
         let collect = testing::CollectSink::new();
         let build_sink = graph.add_sink(OperatorId(0), join.build_sink());
         let result_sink = graph.add_sink(OperatorId(1), collect.clone());
-        let pipeline = |name: &str, source, operators, sink, after| Pipeline { name: name.into(), source: (OperatorId(2), source), operators, sink, after };
+        let pipeline = |name: &str, source, operators, sink, after| Pipeline {
+            name: name.into(),
+            source: (OperatorId(2), source),
+            operators,
+            sink,
+            after,
+        };
         graph.add_pipeline(pipeline("build", testing::VecSource::new(build), vec![], build_sink, vec![]));
         let operators = vec![(OperatorId(3), join.probe())];
-        let id = graph.add_pipeline(pipeline("probe", testing::VecSource::new(probe), operators, result_sink, vec![After::Sink(build_sink)]));
-        graph.add_pipeline(pipeline("unmatched", join.unmatched(), vec![], result_sink, vec![After::Pipeline(id), After::Sink(build_sink)]));
+        let id =
+            graph.add_pipeline(pipeline("probe", testing::VecSource::new(probe), operators, result_sink, vec![After::Sink(build_sink)]));
+        graph.add_pipeline(pipeline(
+            "unmatched",
+            join.unmatched(),
+            vec![],
+            result_sink,
+            vec![After::Pipeline(id), After::Sink(build_sink)],
+        ));
         testing::run_graph(graph, seed).unwrap();
         let mut rows = cells(&collect.batches());
         rows.sort();
@@ -722,4 +738,47 @@ proptest! {
             case.check(kind, [form, Form::Int64], [form, Form::Int64], structures[forced], batch_rows);
         }
     }
+}
+
+#[test]
+fn parts_of_the_build_side_may_be_finished_on_several_threads() {
+    for step in [1, 3, 100_000] {
+        let keys: Vec<i64> = (0..20_000).map(|i| (i * 7919 % 20_000) / 2 * step).collect();
+        let case = Case::new(
+            "threads",
+            keys[..500].iter().map(|k| [Some(*k), None, None]).collect(),
+            keys.iter().map(|k| [Some(*k), None, None]).collect(),
+        );
+        for structure in [Structure::Direct, Structure::Rank, Structure::Unchained] {
+            let mut join = Join::with_spec(case.spec(JoinKind::Inner, [Form::Int64; 2], [Form::Int64; 2]));
+            join.forced_structure = Some(structure);
+            let join = Arc::new(HashJoin { join: Arc::new(join) });
+            let sink = join.build_sink();
+            let mut local = sink.local(&LocalContext { num_chains: 8, ..context(0, 8192) }).unwrap();
+            batches(&case.build, [Form::Int64; 2], 1000, 0)
+                .into_iter()
+                .for_each(|batch| assert_eq!(local.push(batch).unwrap(), Flow::Continue));
+            local.combine().unwrap();
+            let num_parts = sink.begin_finish().unwrap();
+            let sink = &sink;
+            std::thread::scope(|scope| (0..num_parts).for_each(|part| drop(scope.spawn(move || sink.finish_part(part).unwrap()))));
+            sink.finish().unwrap();
+            let probe = batches(&case.probe, [Form::Int64; 2], 8192, 0);
+            let result = testing::run_operator(join.probe(), probe).unwrap();
+            assert_eq!(result.iter().map(Batch::num_rows).sum::<usize>(), 1000, "{structure:?}, step {step}");
+        }
+    }
+}
+
+#[test]
+fn a_long_loop_over_pairs_can_be_cancelled() {
+    let rows: Vec<Row> = (0..2000).map(|i| [Some(i), None, Some(i)]).collect();
+    let case = Case { num_keys: 0, residual: true, ..Case::new("cancel", rows.clone(), rows) };
+    let join = HashJoin::new(case.spec(JoinKind::ProbeSemi, [Form::Int64; 2], [Form::Int64; 2]));
+    run_build(&join, &batches(&case.build, [Form::Int64; 2], 8192, 0), 8192).unwrap();
+    let context = context(0, 100);
+    let mut local = join.probe().local(&context).unwrap();
+    context.cancel.cancel();
+    let result = local.push(batches(&case.probe, [Form::Int64; 2], 8192, 0).remove(0), &mut Collect(Vec::new()));
+    assert!(matches!(result, Err(pipelines::Error::Cancelled)), "{result:?}");
 }

@@ -15,7 +15,7 @@ use crate::{
             joins::{self, JoinGraph},
         },
     },
-    plan::logical::{ColumnId, Expr, JoinKind, LogicalPlan},
+    plan::logical::{ColumnId, Columns, Expr, JoinKind, LogicalPlan},
 };
 
 use super::{
@@ -39,6 +39,8 @@ pub(super) struct RegionModel {
     equations: Vec<(Set, Set)>,
     /// Bytes of a row per relation.
     row_bytes: Vec<f64>,
+    /// Per relation and column of a class: what a runtime filter on it that lets nothing through would save.
+    savings: HashMap<(usize, ColumnId), f64>,
     rows: RefCell<HashMap<Set, f64>>,
 }
 
@@ -105,11 +107,22 @@ impl RegionModel {
             late,
             equations: equations.filter(|(left, right)| left & right == 0 && *left != 0 && *right != 0).collect(),
             row_bytes,
+            savings: HashMap::new(),
             rows: RefCell::default(),
             joins,
         };
+        let members: Vec<(usize, ColumnId)> = model.joins.classes().flatten().copied().collect();
+        for (relation, id) in members {
+            let saving = saved_by_filter(&region.relations[relation], id, estimator)?;
+            model.savings.insert((relation, id), saving);
+        }
         model.connect(&early, &by_vertex);
         Ok(model)
+    }
+
+    /// Whether a conjunct holds when the columns that [`Tree::Inner`] names are equal.
+    pub(super) fn is_implied(&self, conjunct: &Expr, columns: &Columns) -> bool {
+        self.joins.is_in_class(conjunct, columns)
     }
 
     /// Which vertices can be joined.
@@ -221,7 +234,27 @@ impl RegionModel {
         let side = build_side(build.1.rows, self.row_bytes(build.0), &keys);
         let cost =
             if has_equality { cost::hash_join(probe.1.rows, &side, rows) } else { cost::nested_loop_join(probe.1.rows, &side, rows) };
-        Solution { cost: probe.1.cost + build.1.cost + cost, rows, split: Some((probe.0, build.0)) }
+        // Reading is not counted, so what is saved of it may make a cost negative.
+        let saved = self.saved(probe.0, build);
+        Solution { cost: probe.1.cost + build.1.cost + cost - saved, rows, split: Some((probe.0, build.0)) }
+    }
+
+    /// What the runtime filters of the build side save below a single relation on the probe side. (On a probe side of several
+    /// relations they save as much in every order, as long as the relation is on its spine.)
+    fn saved(&self, probe: Set, build: (Set, &Solution)) -> f64 {
+        if probe.count_ones() != 1 {
+            return 0.0;
+        }
+        let relation = probe.trailing_zeros() as usize;
+        let classes = self.joins.classes().zip(self.joins.domains());
+        let saved = classes.filter_map(|(members, domain)| {
+            let (_, id) = members.iter().find(|(of, _)| *of == relation)?;
+            let inside = members.iter().filter(|(of, _)| build.0 >> of & 1 == 1);
+            let distinct = inside.map(|(of, id)| self.joins.relations()[*of].column(*id).distinct).min_by(f64::total_cmp)?;
+            let dropped = 1.0 - distinct.min(build.1.rows) / domain.max(1.0);
+            Some(self.savings.get(&(relation, *id))? * dropped.clamp(0.0, 1.0))
+        });
+        saved.fold(0.0, f64::max)
     }
 
     /// Equal columns, the left ones in `probe` and the right ones in `build`.
@@ -286,6 +319,33 @@ fn build_side(rows: f64, row_bytes: f64, keys: &[Key]) -> BuildSide {
     let passing =
         keys.iter().filter(|key| span(&key.right).is_some()).map(|key| (key.right.distinct.min(rows) / key.domain.max(1.0)).min(1.0));
     BuildSide { rows, row_bytes, key_span, passing: passing.fold(1.0, f64::min) }
+}
+
+/// What a filter on an output column that drops every row would save of computing a plan, beyond reading the column itself.
+fn saved_by_filter(plan: &LogicalPlan, id: ColumnId, estimator: &mut Estimator<'_>) -> Result<f64> {
+    Ok(match plan {
+        LogicalPlan::TableScan(scan) => {
+            let rows = estimator.estimate(plan)?.rows;
+            rows * cost::READ_VALUE * scan.columns.len().saturating_sub(1) as f64
+        }
+        LogicalPlan::Filter { input, .. } => saved_by_filter(input, id, estimator)?,
+        LogicalPlan::Project { input, expressions } => match expressions.iter().find(|(column, _)| *column == id) {
+            Some((_, Expr::Column(source))) => saved_by_filter(input, *source, estimator)?,
+            _ => 0.0,
+        },
+        LogicalPlan::Aggregate(aggregate) => match aggregate.keys.iter().find(|(column, _)| *column == id) {
+            Some((_, Expr::Column(source))) => {
+                let rows = estimator.estimate(&aggregate.input)?.rows;
+                saved_by_filter(&aggregate.input, *source, estimator)? + rows * cost::AGGREGATE_ROW
+            }
+            _ => 0.0,
+        },
+        LogicalPlan::Join(join) if join.kind == JoinKind::Inner => {
+            let side = if join.left.output().contains(&id) { &join.left } else { &join.right };
+            saved_by_filter(side, id, estimator)? + estimator.estimate(plan)?.rows * cost::OUTPUT_ROW
+        }
+        _ => 0.0,
+    })
 }
 
 fn row_bytes(plan: &LogicalPlan, estimate: &Estimate) -> f64 {

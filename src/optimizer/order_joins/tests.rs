@@ -141,6 +141,11 @@ fn every_condition_is_applied_once_and_where_its_columns_are() {
     let mut found = 0;
     check(&ordered.root, &mut found);
     assert_eq!(found, 6);
+    // Nor are equalities applied twice when the tree brings them.
+    let again = OrderJoins.apply(ordered.clone(), &OptimizerContext { catalogs: &catalogs }).unwrap();
+    let mut found = 0;
+    check(&again.root, &mut found);
+    assert_eq!(found, 6);
 }
 
 /// Counts conjuncts and checks that each uses only columns of its inputs.

@@ -3,7 +3,10 @@
 use std::cmp::Ordering;
 
 use arrow::datatypes::DataType;
-use operators::{Scalar, expression::Comparison};
+use operators::{
+    Expression, Scalar,
+    expression::{Comparison, evaluate_constant},
+};
 
 use super::Facts;
 use crate::plan::logical::Expr;
@@ -42,23 +45,44 @@ fn is_null(expr: &Expr) -> bool {
     }
 }
 
-/// The value of an expression over literals.
+/// The value of an expression over literals; `None` where its evaluation fails.
 fn evaluate(expr: &Expr) -> Option<Scalar> {
-    match expr {
-        Expr::Compare(comparison, left, right) => match (&**left, &**right) {
-            (Expr::Literal(left), Expr::Literal(right)) => compare(*comparison, left, right).map(Scalar::Boolean),
-            _ => None,
+    evaluate_constant(&of_constants(expr)?).ok()
+}
+
+/// `expr` for the operators to evaluate; `None` if it is none over constants.
+fn of_constants(expr: &Expr) -> Option<Expression> {
+    let boxed = |e: &Expr| of_constants(e).map(Box::new);
+    let all = |exprs: &[Expr]| exprs.iter().map(of_constants).collect::<Option<Vec<_>>>();
+    Some(match expr {
+        Expr::Column(_) | Expr::Subquery(_) => return None,
+        Expr::Literal(value) => Expression::Literal(value.clone()),
+        Expr::Compare(operator, left, right) => Expression::Compare { operator: *operator, left: boxed(left)?, right: boxed(right)? },
+        Expr::And(operands) => Expression::And(all(operands)?),
+        Expr::Or(operands) => Expression::Or(all(operands)?),
+        Expr::Not(operand) => Expression::Not(boxed(operand)?),
+        Expr::IsNull(operand) => Expression::IsNull(boxed(operand)?),
+        Expr::Arithmetic(operator, left, right, data_type) => {
+            Expression::Arithmetic { operator: *operator, left: boxed(left)?, right: boxed(right)?, data_type: data_type.clone() }
+        }
+        Expr::Negate(operand) => Expression::Negate(boxed(operand)?),
+        Expr::Cast(operand, data_type) => Expression::Cast { operand: boxed(operand)?, data_type: data_type.clone() },
+        Expr::Case { branches, otherwise, data_type } => Expression::Case {
+            branches: branches.iter().map(|(c, v)| Some((of_constants(c)?, of_constants(v)?))).collect::<Option<Vec<_>>>()?,
+            otherwise: match otherwise {
+                Some(value) => Some(boxed(value)?),
+                None => None,
+            },
+            data_type: data_type.clone(),
         },
-        Expr::Not(operand) => match **operand {
-            Expr::Literal(Scalar::Boolean(value)) => Some(Scalar::Boolean(!value)),
-            _ => None,
-        },
-        Expr::IsNull(operand) => match &**operand {
-            Expr::Literal(value) => Some(Scalar::Boolean(value.is_null())),
-            _ => None,
-        },
-        _ => None,
-    }
+        Expr::Like { operand, pattern, escape, case_insensitive } => {
+            Expression::Like { operand: boxed(operand)?, pattern: boxed(pattern)?, escape: *escape, case_insensitive: *case_insensitive }
+        }
+        Expr::InList { operand, list } => Expression::InList { operand: boxed(operand)?, list: list.clone() },
+        Expr::Function(function, arguments, data_type) => {
+            Expression::Function { function: *function, arguments: all(arguments)?, data_type: data_type.clone() }
+        }
+    })
 }
 
 /// Whether a comparison of two constants holds; `None` where it is NULL or the types have no order here.

@@ -91,9 +91,12 @@ impl JoinGraph {
         &self.relations
     }
 
-    /// Whether a conjunct is one of those that classes stand for.
+    /// Whether a conjunct is one of those that classes stand for: true where one column per relation of its class is
+    /// equal to those of the others. (Where a relation has two columns in a class, no.)
     pub(in crate::optimizer) fn is_in_class(&self, conjunct: &Expr, columns: &Columns) -> bool {
-        self.equality(conjunct, columns).is_some()
+        let Some((left, _)) = self.equality(conjunct, columns) else { return false };
+        let class = self.classes.iter().find(|class| class.members.contains(&left));
+        class.is_some_and(|class| class.members.len() == class.relations.count_ones() as usize)
     }
 
     /// Distinct values that a class draws from.

@@ -2,6 +2,7 @@
 
 pub mod naive;
 mod scalar;
+pub mod tables;
 
 /// A value as text, the same for values that SQL calls equal.
 pub fn text(value: &operators::Scalar) -> String {

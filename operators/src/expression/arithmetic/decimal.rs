@@ -26,13 +26,7 @@ use crate::{
 const WIDE_BITS_SAFE: u32 = 126;
 
 /// Computes `left operator right` with the digits of `data_type`.
-pub(crate) fn arithmetic(
-    operator: Arithmetic,
-    left: &Datum,
-    right: &Datum,
-    data_type: &DataType,
-    num_rows: usize,
-) -> Result<ArrayRef> {
+pub(crate) fn arithmetic(operator: Arithmetic, left: &Datum, right: &Datum, data_type: &DataType, num_rows: usize) -> Result<ArrayRef> {
     let scales = Scales::of(left, right, data_type)?;
     let (left, right, scales) = align_constant(operator, left, right, scales);
     let nulls = union_nulls(left.nulls(), right.nulls());
@@ -161,16 +155,10 @@ fn wide(operator: Arithmetic, left: &Side<'_>, right: &Side<'_>, scales: Scales)
     let (left_bits, right_bits) = (left.bits(), right.bits());
     match operator {
         Arithmetic::Add | Arithmetic::Subtract if left_bits.max(right_bits) < WIDE_BITS_SAFE => {
-            Some(if operator == Arithmetic::Add {
-                map_sides(left, right, |l, r| l + r)
-            } else {
-                map_sides(left, right, |l, r| l - r)
-            })
+            Some(if operator == Arithmetic::Add { map_sides(left, right, |l, r| l + r) } else { map_sides(left, right, |l, r| l - r) })
         }
         Arithmetic::Multiply if left_bits + right_bits <= WIDE_BITS_SAFE => Some(match (left, right) {
-            (Side::Narrow(l), Side::Narrow(r)) if left_bits + right_bits < 63 => {
-                map_pairs(*l, *r, |l, r| i128::from(l.wrapping_mul(r)))
-            }
+            (Side::Narrow(l), Side::Narrow(r)) if left_bits + right_bits < 63 => map_pairs(*l, *r, |l, r| i128::from(l.wrapping_mul(r))),
             _ => map_sides(left, right, |l, r| l.wrapping_mul(r)),
         }),
         _ => None,

@@ -83,8 +83,7 @@ pub(crate) fn arithmetic<T: Float>(operator: Arithmetic, left: &Datum, right: &D
     T::array(data_type, result, nulls)
 }
 
-const OPERATORS: [Arithmetic; 5] =
-    [Arithmetic::Add, Arithmetic::Subtract, Arithmetic::Multiply, Arithmetic::Divide, Arithmetic::Modulo];
+const OPERATORS: [Arithmetic; 5] = [Arithmetic::Add, Arithmetic::Subtract, Arithmetic::Multiply, Arithmetic::Divide, Arithmetic::Modulo];
 
 /// The results, and whether one may be an error: one loop per operator, so that each vectorizes.
 fn apply<T: Float, const OPERATOR: usize>(left: Values<'_, T>, right: Values<'_, T>) -> (Vec<T>, bool) {

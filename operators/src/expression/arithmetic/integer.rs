@@ -195,13 +195,9 @@ pub(crate) fn negate<T: Integer>(operand: &Datum) -> Result<ArrayRef> {
     let nulls = operand.nulls().cloned();
     let result = match subtract(Values::Constant(T::ZERO), values::<T>(operand)?) {
         Some(result) => result,
-        None => row_by_row(
-            Arithmetic::Subtract,
-            Values::Constant(T::ZERO),
-            values::<T>(operand)?,
-            nulls.as_ref(),
-            types::sql_name(&data_type),
-        )?,
+        None => {
+            row_by_row(Arithmetic::Subtract, Values::Constant(T::ZERO), values::<T>(operand)?, nulls.as_ref(), types::sql_name(&data_type))?
+        }
     };
     let array = T::array(&data_type, result, nulls)?;
     debug_assert_eq!(array.data_type(), &data_type);

@@ -13,13 +13,7 @@ use super::{Arithmetic, datum::Datum};
 use crate::{Error, Result};
 
 /// Computes `left operator right`; neither is a NULL scalar, not both are scalars.
-pub(crate) fn arithmetic(
-    operator: Arithmetic,
-    left: &Datum,
-    right: &Datum,
-    data_type: &DataType,
-    num_rows: usize,
-) -> Result<ArrayRef> {
+pub(crate) fn arithmetic(operator: Arithmetic, left: &Datum, right: &Datum, data_type: &DataType, num_rows: usize) -> Result<ArrayRef> {
     match data_type {
         DataType::Decimal64(..) | DataType::Decimal128(..) => decimal::arithmetic(operator, left, right, data_type, num_rows),
         DataType::Float32 => float::arithmetic::<f32>(operator, left, right, data_type),

@@ -34,13 +34,7 @@ use crate::{
 };
 
 /// Computes `left operator right`.
-pub(crate) fn arithmetic(
-    operator: Arithmetic,
-    left: &Datum,
-    right: &Datum,
-    data_type: &DataType,
-    num_rows: usize,
-) -> Result<ArrayRef> {
+pub(crate) fn arithmetic(operator: Arithmetic, left: &Datum, right: &Datum, data_type: &DataType, num_rows: usize) -> Result<ArrayRef> {
     use Arithmetic::{Add, Divide, Multiply, Subtract};
     use DataType::{Date32, Int32, Interval, Time64, Timestamp};
     let sign = if operator == Subtract { -1 } else { 1 };
@@ -62,9 +56,8 @@ pub(crate) fn arithmetic(
         (Interval(_), Add | Subtract, Interval(_)) => rows.map(|l, r| interval_sum(l, r, sign as i32)),
         (Interval(_), Multiply, number) if is_number(&number) => rows.scale_intervals(left, right, |i, factor| scale(i, |x| x * factor)),
         (number, Multiply, Interval(_)) if is_number(&number) => rows.scale_intervals(right, left, |i, factor| scale(i, |x| x * factor)),
-        (Interval(_), Divide, number) if is_number(&number) => rows.scale_intervals(left, right, |i, divisor| {
-            if divisor == 0.0 { Err(Error::DivisionByZero) } else { scale(i, |x| x / divisor) }
-        }),
+        (Interval(_), Divide, number) if is_number(&number) => rows
+            .scale_intervals(left, right, |i, divisor| if divisor == 0.0 { Err(Error::DivisionByZero) } else { scale(i, |x| x / divisor) }),
         (l, _, r) => Err(Error::Internal(format!("no operator {l} {operator} {r}"))),
     }
 }

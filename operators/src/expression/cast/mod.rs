@@ -121,9 +121,9 @@ fn from_text(texts: &StringViewArray, data_type: &DataType) -> Result<ArrayRef> 
         DataType::Int64 => parsed(texts, data_type, parse::parse_integer::<i64>),
         DataType::Float32 => parsed(texts, data_type, parse::parse_float32),
         DataType::Float64 => parsed(texts, data_type, parse::parse_float64),
-        DataType::Decimal64(precision, scale) => parsed(texts, data_type, |text| {
-            i64::try_from(parse_decimal(text, *precision, *scale)?).map_err(|_| Error::NumericOverflow)
-        }),
+        DataType::Decimal64(precision, scale) => {
+            parsed(texts, data_type, |text| i64::try_from(parse_decimal(text, *precision, *scale)?).map_err(|_| Error::NumericOverflow))
+        }
         DataType::Decimal128(precision, scale) => parsed(texts, data_type, |text| parse_decimal(text, *precision, *scale)),
         DataType::Date32 => parsed(texts, data_type, parse_date),
         DataType::Timestamp(_, None) => parsed(texts, data_type, parse_timestamp),

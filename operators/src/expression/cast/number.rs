@@ -82,9 +82,7 @@ fn from_float<T: Native + Into<f64>>(array: &ArrayRef, to: &DataType, digits: us
     match to {
         DataType::Int16 => map_valid(array, to, |v: T| Ok(whole(v, -32_768.0, 32_768.0)? as i16)),
         DataType::Int32 => map_valid(array, to, |v: T| Ok(whole(v, -2_147_483_648.0, 2_147_483_648.0)? as i32)),
-        DataType::Int64 => {
-            map_valid(array, to, |v: T| Ok(whole(v, -9_223_372_036_854_775_808.0, 9_223_372_036_854_775_808.0)? as i64))
-        }
+        DataType::Int64 => map_valid(array, to, |v: T| Ok(whole(v, -9_223_372_036_854_775_808.0, 9_223_372_036_854_775_808.0)? as i64)),
         DataType::Float64 => map_valid(array, to, |v: T| Ok(v.into())),
         DataType::Float32 => map_valid(array, to, |v: T| {
             let wide: f64 = v.into();

@@ -300,9 +300,8 @@ fn date_word(text: &str) -> Option<(&str, &str)> {
 }
 
 fn month_named(word: &str) -> Option<u32> {
-    const MONTHS: [&str; 12] = [
-        "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december",
-    ];
+    const MONTHS: [&str; 12] =
+        ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
     let word = word.to_ascii_lowercase();
     let is_name = |month: &&str| word == **month || word == month[..3] || (word == "sept" && month.starts_with("sept"));
     MONTHS.iter().position(|month| is_name(&month)).map(|index| index as u32 + 1)

@@ -1,7 +1,14 @@
 //! What expressions mean, topic by topic; expected values are PostgreSQL's.
 
 mod batches;
+mod casts;
+mod comparisons;
+mod functions;
+mod kernels;
+mod likes;
+mod numbers;
 mod structure;
+mod temporal;
 
 use std::sync::Arc;
 
@@ -39,12 +46,7 @@ fn cast(operand: Expression, data_type: DataType) -> Expression {
 }
 
 fn like(operand: Expression, pattern: &str) -> Expression {
-    Expression::Like {
-        operand: Box::new(operand),
-        pattern: Box::new(literal(text(pattern))),
-        escape: Some('\\'),
-        case_insensitive: false,
-    }
+    Expression::Like { operand: Box::new(operand), pattern: Box::new(literal(text(pattern))), escape: Some('\\'), case_insensitive: false }
 }
 
 fn ints(values: &[Option<i32>]) -> ArrayRef {
@@ -53,10 +55,6 @@ fn ints(values: &[Option<i32>]) -> ArrayRef {
 
 fn bigints(values: &[Option<i64>]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
-}
-
-fn dates(values: &[i32]) -> ArrayRef {
-    Arc::new(Date32Array::from(values.to_vec()))
 }
 
 fn texts(values: &[Option<&str>]) -> ArrayRef {
@@ -86,4 +84,31 @@ fn selected(expression: &Expression, batch: &Batch) -> Result<Vec<usize>> {
         Selection::None => vec![],
         Selection::Some(mask) => mask.set_indices().collect(),
     })
+}
+
+/// The value of an expression without columns, as text.
+fn constant(expression: &Expression) -> Result<String> {
+    evaluate_constant(expression).map(|scalar| scalar.to_string())
+}
+
+fn decimal(text: &str, precision: u8, scale: i8) -> Expression {
+    let unscaled = super::cast::parse_decimal(text, precision, scale).unwrap();
+    literal(Scalar::Decimal(unscaled, precision, scale))
+}
+
+fn cast_text(value: &str, data_type: DataType) -> Result<String> {
+    constant(&cast(literal(text(value)), data_type))
+}
+
+fn date(value: &str) -> Expression {
+    literal(Scalar::Date32(super::cast::parse_date(value).unwrap()))
+}
+
+fn timestamp(value: &str) -> Expression {
+    literal(Scalar::Timestamp(super::cast::parse_timestamp(value).unwrap()))
+}
+
+fn interval(value: &str) -> Expression {
+    let arrow::datatypes::IntervalMonthDayNano { months, days, nanoseconds } = super::cast::parse_interval(value).unwrap();
+    literal(Scalar::Interval { months, days, nanoseconds })
 }

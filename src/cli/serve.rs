@@ -1,0 +1,130 @@
+//! The server: configuration into an engine with tables, then the doors until a signal says stop.
+//!
+//! Position: what `arneb` does without a command. Deliberately elsewhere: the protocol (`server::pgwire`).
+
+use std::{path::Path, sync::Arc};
+
+use tokio::net::TcpListener;
+
+use super::{ServeArguments, default_memory_bytes};
+use crate::{
+    Engine,
+    catalog::memory::MemoryCatalog,
+    config::{Config, Format, Role, TableConfig},
+    connectors::{Table, csv::CsvTable, parquet::ParquetTable, tpch::TpchCatalog},
+    engine::EngineOptions,
+    error::{Error, ErrorKind, Result},
+    server::pgwire,
+};
+
+/// The file that is read when no other is named.
+const DEFAULT_CONFIG: &str = "arneb.toml";
+
+/// Serves until SIGINT or SIGTERM.
+///
+/// # Errors
+/// A mistake in the configuration, a table that cannot be opened, a port that is taken.
+pub fn run(arguments: &ServeArguments) -> Result<()> {
+    let config = configuration(arguments)?;
+    match arguments.role.or(config.cluster.role).unwrap_or(Role::Standalone) {
+        Role::Standalone => {}
+        Role::Coordinator | Role::Worker => {
+            return Err(Error::unsupported("a role other than standalone").with_hint("start with --role standalone"));
+        }
+    }
+    let engine = engine(&config)?;
+    // The protocol needs few threads: queries run on the engine's own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .thread_name("arneb-io")
+        .build()
+        .map_err(|error| Error::internal(format!("cannot start the I/O threads: {error}")))?;
+    runtime.block_on(serve(engine, &config))
+}
+
+fn configuration(arguments: &ServeArguments) -> Result<Config> {
+    let mistake = |error: crate::config::ConfigError| {
+        let mut converted = Error::new(ErrorKind::Configuration, "F0000", format!("{}: {}", error.place, error.message));
+        converted.hint = error.hint;
+        converted
+    };
+    let mut config = match &arguments.config {
+        Some(path) => Config::read(path).map_err(mistake)?,
+        None if Path::new(DEFAULT_CONFIG).is_file() => Config::read(Path::new(DEFAULT_CONFIG)).map_err(mistake)?,
+        None => Config::default(),
+    };
+    if let Some(bind) = &arguments.bind {
+        config.bind_address.clone_from(bind);
+    }
+    config.port = arguments.port.unwrap_or(config.port);
+    config.max_worker_threads = arguments.threads.map(usize::from).or(config.max_worker_threads);
+    config.max_memory_mb = arguments.memory.map(|bytes| (bytes >> 20).max(1)).or(arguments.max_memory_mb).or(config.max_memory_mb);
+    Ok(config)
+}
+
+/// An engine with the configured tables in `file.default`, and the built-in catalog `tpch`.
+///
+/// # Errors
+/// A table that cannot be opened; the place in the configuration is in the message.
+pub fn engine(config: &Config) -> Result<Arc<Engine>> {
+    let memory_bytes = config.max_memory_mb.map_or_else(default_memory_bytes, |mb| mb << 20);
+    let defaults = EngineOptions::default();
+    let engine = Engine::new(EngineOptions {
+        num_threads: config.max_worker_threads.unwrap_or(defaults.num_threads),
+        memory_bytes,
+        query_memory_bytes: memory_bytes,
+        ..defaults
+    });
+    let files = MemoryCatalog::new();
+    for table in &config.tables {
+        let opened = open(table).map_err(|mut error| {
+            error.message = format!("{}: table \"{}\": {}", table.place, table.name, error.message);
+            error
+        })?;
+        files.add("default", &table.name, opened);
+    }
+    engine.catalogs.add("file", files);
+    engine.catalogs.add("tpch", Arc::new(TpchCatalog));
+    Ok(engine)
+}
+
+fn open(table: &TableConfig) -> Result<Arc<dyn Table>> {
+    Ok(match table.format {
+        Format::Parquet => Arc::new(ParquetTable::open(&table.path)?),
+        Format::Csv => Arc::new(CsvTable::open(&table.path, table.schema.as_deref())?),
+    })
+}
+
+async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
+    let address = format!("{}:{}", bracketed(&config.bind_address), config.port);
+    let listener = TcpListener::bind(&address).await.map_err(|error| {
+        Error::new(ErrorKind::Resource, "58030", format!("cannot listen on {address}: {error}"))
+            .with_hint("choose another port with --port, or stop the process that has it")
+    })?;
+    tracing::info!(%address, threads = engine.options.num_threads, memory_mb = engine.options.memory_bytes >> 20, "arneb listening");
+    for table in &config.tables {
+        tracing::info!(name = table.name, path = table.path, "table");
+    }
+    pgwire::serve(engine, listener, stop_signal()).await;
+    tracing::info!("arneb stopped");
+    Ok(())
+}
+
+/// An IPv6 address in brackets, so that a port can follow it.
+fn bracketed(address: &str) -> String {
+    if address.contains(':') && !address.starts_with('[') { format!("[{address}]") } else { address.to_owned() }
+}
+
+/// Ends at the first SIGINT or SIGTERM.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        // Without a handler SIGTERM ends the process by itself.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
