@@ -300,9 +300,8 @@ impl<'a> Binder<'a> {
     /// `substring(text from start for count)`, and the same with commas.
     pub fn bind_substring(
         &mut self,
-        text: &'a Ast,
-        from: Option<&'a Ast>,
-        count: Option<&'a Ast>,
+        name: &str,
+        (text, from, count): (&'a Ast, Option<&'a Ast>, Option<&'a Ast>),
         environment: &Environment<'_>,
     ) -> Result<Typed> {
         let mut arguments = vec![self.bind_expr(text, environment)?];
@@ -318,7 +317,7 @@ impl<'a> Binder<'a> {
         {
             return Err(Error::unsupported("substring by a pattern"));
         }
-        self.call("substring", arguments)
+        self.call(name, arguments)
     }
 
     /// `overlay(text placing part from start [for count])`: what is before, the part, and what is behind.

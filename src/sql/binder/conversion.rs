@@ -132,10 +132,7 @@ impl Binder<'_> {
                 Some(constant) if is_written_integer(value) && types::decimal_digits(&common).is_some() => digits_type(constant),
                 _ => value.data_type.clone(),
             };
-            common = coercion::common_type(&common, &data_type).ok_or_else(|| {
-                let (left, right) = (types::sql_name(&common), types::sql_name(&data_type));
-                Error::binding("42804", format!("{what} types {left} and {right} cannot be matched"))
-            })?;
+            common = coercion::common_type(&common, &data_type).ok_or_else(|| no_common_type(what, &common, &data_type))?;
         }
         Ok(if common == DataType::Null { DataType::Utf8View } else { common })
     }
@@ -160,6 +157,12 @@ impl Binder<'_> {
         }
         Err(Error::binding("42804", format!("argument of {what} must be type boolean, not type {}", typed.type_name())))
     }
+}
+
+/// 42804 for types that do not meet in a construct.
+pub fn no_common_type(what: &str, left: &DataType, right: &DataType) -> Error {
+    let (left, right) = (types::sql_name(left), types::sql_name(right));
+    Error::binding("42804", format!("{what} types {left} and {right} cannot be matched"))
 }
 
 /// The decimal type of an integer constant's own digits.

@@ -98,9 +98,9 @@ impl<'a> Binder<'a> {
     /// Functions whose arguments are separated by keywords, and what there is no support for.
     fn bind_special_call(&mut self, expr: &'a Ast, environment: &Environment<'_>) -> Result<Typed> {
         match expr {
-            Ast::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
-                let from = substring_from.as_deref();
-                self.bind_substring(expr, from, substring_for.as_deref(), environment)
+            Ast::Substring { expr, substring_from, substring_for, special: _, shorthand } => {
+                let name = if *shorthand { "substr" } else { "substring" };
+                self.bind_substring(name, (expr, substring_from.as_deref(), substring_for.as_deref()), environment)
             }
             Ast::Trim { trim_where, trim_what, expr, trim_characters } => {
                 let name = match trim_where {

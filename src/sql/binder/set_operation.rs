@@ -6,13 +6,14 @@ use sqlparser::ast::{self, Spanned};
 
 use super::{
     Binder,
-    conversion::Typed,
+    conversion::{Typed, no_common_type},
     query::{Output, Relational, one_row},
     scope::{Clause, Environment, Scope},
 };
 use crate::{
     error::{Error, Result},
     plan::logical::{Aggregate, ColumnId, Expr, LogicalPlan, Values},
+    sql::coercion,
 };
 
 impl<'a> Binder<'a> {
@@ -69,11 +70,9 @@ impl<'a> Binder<'a> {
         for at in 0..names.len() {
             let mut common = DataType::Null;
             for (input, position) in &inputs {
-                let typed = [Typed::new(Expr::Literal(Scalar::Null(common.clone())), common), self.output_value(&input.output[at])];
-                common = match typed.iter().all(Typed::is_unknown) {
-                    true => DataType::Null,
-                    false => self.common_type(&typed, operation).map_err(|e| e.at(*position))?,
-                };
+                let data_type = self.output_value(&input.output[at]).data_type;
+                common = coercion::common_type(&common, &data_type)
+                    .ok_or_else(|| no_common_type(operation, &common, &data_type).at(*position))?;
             }
             types.push(if common == DataType::Null { DataType::Utf8View } else { common });
         }

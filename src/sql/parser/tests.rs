@@ -115,7 +115,7 @@ fn syntax_errors_name_the_token_and_its_place() {
     assert_eq!((error.sqlstate.0, error.message.as_str(), error.position), ("42601", "syntax error at or near \")\"", Some(20)));
     assert_eq!(code_and_position("select 1; selec 2"), ("42601", Some(11)));
     assert_eq!(code_and_position("select * from t where"), ("42601", Some(22)));
-    assert_eq!(code_and_position("select 1 2 3"), ("42601", Some(12)));
+    assert_eq!(code_and_position("select 1 2 3"), ("42601", Some(10)));
     assert_eq!(code_and_position("select 1)"), ("42601", Some(9)));
     assert_eq!(code_and_position("select 'abc").0, "42601");
     assert_eq!(code_and_position("select /* abc").0, "42601");
