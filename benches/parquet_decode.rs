@@ -2,13 +2,7 @@
 
 use std::hint::black_box;
 
-use arneb::connectors::parquet::{
-    chunk_bytes::PADDING,
-    column::fixed,
-    mask,
-    rle::Codes,
-    snappy,
-};
+use arneb::connectors::parquet::{chunk_bytes::PADDING, column::fixed, mask, rle::Codes, snappy};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use parquet::{
     basic::Compression,

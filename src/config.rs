@@ -135,9 +135,7 @@ impl Config {
     /// Its first mistake.
     pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
         let document = Document { file, text };
-        let root = DeTable::parse(text).map_err(|error| {
-            document.error(error.span().unwrap_or(0..0), error.message().to_owned(), None)
-        })?;
+        let root = DeTable::parse(text).map_err(|error| document.error(error.span().unwrap_or(0..0), error.message().to_owned(), None))?;
         let keys = ["bind_address", "port", "web_port", "max_worker_threads", "max_memory_mb", "tables", "cluster"];
         let section = Section::new(document, "", root.get_ref(), root.span(), &keys)?;
         let defaults = Config::default();
@@ -352,7 +350,8 @@ mod tests {
 
     #[test]
     fn the_documented_worker_file_is_read() {
-        let text = "bind_address = \"0.0.0.0\"\n[cluster]\nrpc_port = 9091\ncoordinator_address = \"127.0.0.1:9090\"\nworker_id = \"worker-1\"\n";
+        let text =
+            "bind_address = \"0.0.0.0\"\n[cluster]\nrpc_port = 9091\ncoordinator_address = \"127.0.0.1:9090\"\nworker_id = \"worker-1\"\n";
         let cluster = Config::parse("worker.toml", text).unwrap().cluster;
         assert_eq!(cluster.rpc_port, Some(9091));
         assert_eq!(cluster.coordinator_address.as_deref(), Some("127.0.0.1:9090"));

@@ -132,7 +132,15 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        for (text, expected) in [("4GB", Some(4 << 30)), ("512 MiB", Some(512 << 20)), ("1.5k", Some(1536)), ("7", Some(7)), ("x", None), ("0", None), ("4 parsecs", None)] {
+        for (text, expected) in [
+            ("4GB", Some(4 << 30)),
+            ("512 MiB", Some(512 << 20)),
+            ("1.5k", Some(1536)),
+            ("7", Some(7)),
+            ("x", None),
+            ("0", None),
+            ("4 parsecs", None),
+        ] {
             assert_eq!(parse_bytes(text).ok(), expected, "{text}");
         }
     }

@@ -104,18 +104,15 @@ fn declared_type(column: &str, name: &str) -> Result<DataType> {
         "date32" | "date" => DataType::Date32,
         "timestamp" => types::timestamp(),
         _ => {
-            return Err(Error::connector(format!("column \"{column}\" has the unknown type \"{name}\"")).with_hint(
-                "the types are boolean, int8, int16, int32, int64, float32, float64, numeric(p,s), utf8, date32, timestamp",
-            ));
+            return Err(Error::connector(format!("column \"{column}\" has the unknown type \"{name}\""))
+                .with_hint("the types are boolean, int8, int16, int32, int64, float32, float64, numeric(p,s), utf8, date32, timestamp"));
         }
     })
 }
 
 fn inferred_schema(file: &Path) -> Result<Schema> {
-    let (schema, _) = Format::default()
-        .with_header(true)
-        .infer_schema(open(file)?, Some(INFERENCE_ROWS))
-        .map_err(|error| failed(file, &error))?;
+    let (schema, _) =
+        Format::default().with_header(true).infer_schema(open(file)?, Some(INFERENCE_ROWS)).map_err(|error| failed(file, &error))?;
     let fields = schema.fields().iter().map(|field| Field::new(field.name(), physical(field.data_type()), true));
     Ok(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -171,7 +171,9 @@ mod tests {
 
     #[test]
     fn schemas_are_scales() {
-        for (schema, expected) in [("tiny", Some(0.01)), ("sf1", Some(1.0)), ("sf30", Some(30.0)), ("sf", None), ("sf0", None), ("x1", None)] {
+        for (schema, expected) in
+            [("tiny", Some(0.01)), ("sf1", Some(1.0)), ("sf30", Some(30.0)), ("sf", None), ("sf0", None), ("x1", None)]
+        {
             assert_eq!(scale(schema), expected, "{schema}");
         }
     }

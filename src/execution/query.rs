@@ -74,8 +74,7 @@ pub fn start(engine: &Engine, planned: PlannedQuery, cancel: CancelToken) -> Res
     };
     let handle = engine.scheduler.submit(built.graph, options);
     phases.build_ns = start.elapsed().as_nanos() as u64;
-    let columns =
-        plan.output.iter().map(|c| ResultColumn { name: c.name.clone(), data_type: c.data_type.clone() }).collect();
+    let columns = plan.output.iter().map(|c| ResultColumn { name: c.name.clone(), data_type: c.data_type.clone() }).collect();
     Ok(RunningQuery { rows: channel.stream(columns, handle, cancel), plan, stages: built.stages, phases })
 }
 

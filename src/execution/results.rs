@@ -110,9 +110,16 @@ pub struct ResultStream {
 }
 
 enum State {
-    Running { queue: Arc<Mutex<Queue>>, query: QueryHandle, cancel: CancelToken },
+    Running {
+        queue: Arc<Mutex<Queue>>,
+        query: QueryHandle,
+        cancel: CancelToken,
+    },
     /// The query has ended, or never had to run: what is left to hand out.
-    Drained { batches: VecDeque<Batch>, metrics: Option<GraphMetrics> },
+    Drained {
+        batches: VecDeque<Batch>,
+        metrics: Option<GraphMetrics>,
+    },
 }
 
 impl ResultStream {

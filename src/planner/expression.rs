@@ -24,19 +24,14 @@ pub fn to_positions(expr: &Expr, layout: &[ColumnId], columns: &Columns) -> Resu
             Expression::Column { index, data_type: columns.get(*id).data_type.clone() }
         }
         Expr::Literal(scalar) => Expression::Literal(scalar.clone()),
-        Expr::Compare(operator, left, right) => {
-            Expression::Compare { operator: *operator, left: boxed(left)?, right: boxed(right)? }
-        }
+        Expr::Compare(operator, left, right) => Expression::Compare { operator: *operator, left: boxed(left)?, right: boxed(right)? },
         Expr::And(operands) => Expression::And(all(operands)?),
         Expr::Or(operands) => Expression::Or(all(operands)?),
         Expr::Not(operand) => Expression::Not(boxed(operand)?),
         Expr::IsNull(operand) => Expression::IsNull(boxed(operand)?),
-        Expr::Arithmetic(operator, left, right, data_type) => Expression::Arithmetic {
-            operator: *operator,
-            left: boxed(left)?,
-            right: boxed(right)?,
-            data_type: data_type.clone(),
-        },
+        Expr::Arithmetic(operator, left, right, data_type) => {
+            Expression::Arithmetic { operator: *operator, left: boxed(left)?, right: boxed(right)?, data_type: data_type.clone() }
+        }
         Expr::Negate(operand) => Expression::Negate(boxed(operand)?),
         Expr::Cast(operand, data_type) => Expression::Cast { operand: boxed(operand)?, data_type: data_type.clone() },
         Expr::Case { branches, otherwise, data_type } => Expression::Case {
@@ -44,12 +39,9 @@ pub fn to_positions(expr: &Expr, layout: &[ColumnId], columns: &Columns) -> Resu
             otherwise: otherwise.as_deref().map(boxed).transpose()?,
             data_type: data_type.clone(),
         },
-        Expr::Like { operand, pattern, escape, case_insensitive } => Expression::Like {
-            operand: boxed(operand)?,
-            pattern: boxed(pattern)?,
-            escape: *escape,
-            case_insensitive: *case_insensitive,
-        },
+        Expr::Like { operand, pattern, escape, case_insensitive } => {
+            Expression::Like { operand: boxed(operand)?, pattern: boxed(pattern)?, escape: *escape, case_insensitive: *case_insensitive }
+        }
         Expr::InList { operand, list } => Expression::InList { operand: boxed(operand)?, list: list.clone() },
         Expr::Function(function, arguments, data_type) => {
             Expression::Function { function: *function, arguments: all(arguments)?, data_type: data_type.clone() }

@@ -267,12 +267,8 @@ impl Planner<'_> {
                 })
             })
             .collect::<Result<_>>()?;
-        let operator = PhysicalOperator::Sort {
-            input: Box::new(child.plan),
-            keys,
-            limit: limit.map(|n| n as usize),
-            offset: offset as usize,
-        };
+        let operator =
+            PhysicalOperator::Sort { input: Box::new(child.plan), keys, limit: limit.map(|n| n as usize), offset: offset as usize };
         self.finish(plan, operator, child.layout)
     }
 
@@ -293,11 +289,8 @@ impl Planner<'_> {
             }
             _ => {
                 let child = self.plan(input, required)?;
-                let operator = PhysicalOperator::Limit {
-                    input: Box::new(child.plan),
-                    limit: limit.map(|n| n as usize),
-                    offset: offset as usize,
-                };
+                let operator =
+                    PhysicalOperator::Limit { input: Box::new(child.plan), limit: limit.map(|n| n as usize), offset: offset as usize };
                 self.finish(plan, operator, child.layout)
             }
         }

@@ -64,8 +64,7 @@ pub struct StageLabel {
 /// # Errors
 /// Tables that are gone or cannot be opened.
 pub fn build(plan: &PhysicalPlan, catalogs: &Catalogs, result: Arc<dyn Sink>) -> Result<Built> {
-    let mut builder =
-        Builder { catalogs, graph: PipelineGraph::new(), stages: vec![], filters: HashMap::new(), ctes: HashMap::new() };
+    let mut builder = Builder { catalogs, graph: PipelineGraph::new(), stages: vec![], filters: HashMap::new(), ctes: HashMap::new() };
     let sink = builder.sink(plan.id, "result", result);
     builder.feed(plan, Chain { operators: vec![], sink, after: vec![] })?;
     Ok(Built { graph: builder.graph, stages: builder.stages })
@@ -125,13 +124,7 @@ impl Builder<'_> {
     fn pipeline(&mut self, node: NodeId, role: &'static str, source: Arc<dyn Source>, chain: Chain) -> PipelineId {
         let id = self.stage(node, role);
         let name = format!("{role} of node {}", node.0);
-        self.graph.add_pipeline(Pipeline {
-            name,
-            source: (id, source),
-            operators: chain.operators,
-            sink: chain.sink,
-            after: chain.after,
-        })
+        self.graph.add_pipeline(Pipeline { name, source: (id, source), operators: chain.operators, sink: chain.sink, after: chain.after })
     }
 
     fn operator(&mut self, node: NodeId, role: &'static str, operator: Arc<dyn Operator>, chain: Chain) -> Chain {
@@ -193,8 +186,7 @@ impl Builder<'_> {
                 Ok(vec![self.pipeline(id, "groups", aggregate.source(), chain.waiting_for([After::Sink(sink)]))])
             }
             PhysicalOperator::Sort { input, keys, limit, offset } => {
-                let sort =
-                    Sort::new(SortSpec { keys: keys.clone(), input_types: input.types(), limit: *limit, offset: *offset });
+                let sort = Sort::new(SortSpec { keys: keys.clone(), input_types: input.types(), limit: *limit, offset: *offset });
                 let sink = self.sink(id, "sort", sort.sink());
                 self.feed(input, Chain::into_sink(sink))?;
                 Ok(vec![self.pipeline(id, "sorted", sort.source(), chain.waiting_for([After::Sink(sink)]))])
@@ -240,10 +232,7 @@ impl Builder<'_> {
         runtime_filters: &[(RuntimeFilterId, usize)],
         mut chain: Chain,
     ) -> Result<PipelineId> {
-        let table = self
-            .catalogs
-            .table(name)?
-            .ok_or_else(|| Error::binding("42P01", format!("table \"{name}\" is gone")))?;
+        let table = self.catalogs.table(name)?.ok_or_else(|| Error::binding("42P01", format!("table \"{name}\" is gone")))?;
         for (filter, column) in runtime_filters {
             let (slot, sink) = &self.filters[filter];
             request.runtime_filters.push((Arc::clone(slot), *column));
@@ -331,10 +320,8 @@ fn rows_to_batch(rows: &[Vec<Scalar>], plan: &PhysicalPlan) -> Result<Batch> {
         .map(|(index, column)| match rows.is_empty() {
             true => Ok(new_empty_array(&column.data_type)),
             false => {
-                let cells = rows
-                    .iter()
-                    .map(|row| Ok(row[index].cast_to(&column.data_type)?.to_array(1)))
-                    .collect::<Result<Vec<ArrayRef>>>()?;
+                let cells =
+                    rows.iter().map(|row| Ok(row[index].cast_to(&column.data_type)?.to_array(1))).collect::<Result<Vec<ArrayRef>>>()?;
                 let cells: Vec<&dyn Array> = cells.iter().map(AsRef::as_ref).collect();
                 concat(&cells).map_err(|error| Error::internal(error.to_string()))
             }

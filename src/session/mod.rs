@@ -147,8 +147,7 @@ impl Session {
                 prepared.parameter_types = bound.parameter_types;
             }
             StatementKind::Explain { query, .. } => {
-                prepared.parameter_types =
-                    self.bind(query, &prepared.statement, Parameters::Types(parameter_types))?.parameter_types;
+                prepared.parameter_types = self.bind(query, &prepared.statement, Parameters::Types(parameter_types))?.parameter_types;
                 prepared.columns = Some(vec![text_column("QUERY PLAN")]);
             }
             StatementKind::Show(name) if name == "all" => {
@@ -292,14 +291,7 @@ impl Session {
     }
 
     /// The plan of a query; with `run`, after running it and dropping its rows, what happened too.
-    fn profile(
-        &self,
-        query: &ast::Query,
-        statement: &Statement,
-        parameters: &[Scalar],
-        run: bool,
-        cancel: CancelToken,
-    ) -> Result<Profile> {
+    fn profile(&self, query: &ast::Query, statement: &Statement, parameters: &[Scalar], run: bool, cancel: CancelToken) -> Result<Profile> {
         let start = Instant::now();
         let bound = self.bind(query, statement, Parameters::Values(parameters))?;
         let phases = Phases { bind_ns: start.elapsed().as_nanos() as u64, ..Phases::default() };

@@ -49,8 +49,15 @@ const DEFAULTS: &[(&str, &str)] = &[
 ];
 
 /// Settings that SET refuses to change.
-const READ_ONLY: &[&str] =
-    &["in_hot_standby", "integer_datetimes", "is_superuser", "max_identifier_length", "server_encoding", "server_version", "server_version_num"];
+const READ_ONLY: &[&str] = &[
+    "in_hot_standby",
+    "integer_datetimes",
+    "is_superuser",
+    "max_identifier_length",
+    "server_encoding",
+    "server_version",
+    "server_version_num",
+];
 
 impl Settings {
     /// The settings of a new session.

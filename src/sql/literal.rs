@@ -132,7 +132,7 @@ fn parse_bytes(text: &str) -> Option<Vec<u8>> {
         return (!text.contains('\\')).then(|| text.as_bytes().to_vec());
     };
     let digits: Vec<u8> = hexadecimal.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
-    (digits.len() % 2 == 0).then(|| digits.chunks_exact(2).map(|pair| pair[0] * 16 + pair[1]).collect())
+    digits.len().is_multiple_of(2).then(|| digits.chunks_exact(2).map(|pair| pair[0] * 16 + pair[1]).collect())
 }
 
 /// At most a line of `text`, for messages.

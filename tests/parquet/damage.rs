@@ -11,7 +11,10 @@ use parquet::{
     file::properties::{WriterProperties, WriterVersion},
 };
 
-use crate::{everything, scan, writing::{Random, sample, write}};
+use crate::{
+    everything, scan,
+    writing::{Random, sample, write},
+};
 
 #[test]
 fn flipped_bytes_never_panic() {

@@ -15,7 +15,10 @@ use operators::{
 };
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 
-use crate::{scan, scan_in_batches, writing::{Random, sample, write}};
+use crate::{
+    scan, scan_in_batches,
+    writing::{Random, sample, write},
+};
 
 const FEW: usize = 0;
 const MANY: usize = 1;
@@ -68,10 +71,13 @@ fn random_filter(batch: &RecordBatch, random: &mut Random) -> (Expression, Test)
             let limit = random.below(10_500_000) as i64;
             let literal = Expression::Literal(Scalar::Decimal(limit.into(), 15, 2));
             let expression = compare(Comparison::Greater, column(batch, MANY), literal);
-            (expression, Box::new(move |b, row| {
-                let column = b.column(MANY);
-                column.is_valid(row) && column.as_primitive::<Decimal64Type>().value(row) > limit
-            }))
+            (
+                expression,
+                Box::new(move |b, row| {
+                    let column = b.column(MANY);
+                    column.is_valid(row) && column.as_primitive::<Decimal64Type>().value(row) > limit
+                }),
+            )
         }
         2 => {
             let wanted = random.below(1300) as i64;
@@ -100,10 +106,13 @@ fn random_filter(batch: &RecordBatch, random: &mut Random) -> (Expression, Test)
         _ => {
             let day = 8000 + random.below(2500) as i32;
             let expression = compare(Comparison::NotEqual, column(batch, DATES), Expression::Literal(Scalar::Date32(day)));
-            (expression, Box::new(move |b, row| {
-                let column = b.column(DATES);
-                column.is_valid(row) && column.as_primitive::<Date32Type>().value(row) != day
-            }))
+            (
+                expression,
+                Box::new(move |b, row| {
+                    let column = b.column(DATES);
+                    column.is_valid(row) && column.as_primitive::<Date32Type>().value(row) != day
+                }),
+            )
         }
     }
 }
@@ -122,7 +131,8 @@ fn random_filters_and_projections_agree_with_a_naive_evaluation() {
             let file = write(&batch, properties);
             let table = ParquetTable::open(file.path().to_str().unwrap()).unwrap();
             for _ in 0..25 {
-                let (filters, tests): (Vec<Expression>, Vec<Test>) = (0..random.below(4)).map(|_| random_filter(&batch, &mut random)).unzip();
+                let (filters, tests): (Vec<Expression>, Vec<Test>) =
+                    (0..random.below(4)).map(|_| random_filter(&batch, &mut random)).unzip();
                 let columns: Vec<usize> = (0..9).filter(|_| random.below(3) == 0).collect();
                 let filter_columns: Vec<usize> = (0..9).collect();
                 let offset = columns.len();
@@ -135,8 +145,12 @@ fn random_filters_and_projections_agree_with_a_naive_evaluation() {
                     .collect();
                 let expected = kept(&batch, &tests, &columns);
                 for batch_rows in [3, 100, 8192] {
-                    let request =
-                        ScanRequest { columns: columns.clone(), filter_columns: filter_columns.clone(), filters: filters.clone(), ..ScanRequest::default() };
+                    let request = ScanRequest {
+                        columns: columns.clone(),
+                        filter_columns: filter_columns.clone(),
+                        filters: filters.clone(),
+                        ..ScanRequest::default()
+                    };
                     let found = scan_in_batches(&table, request, batch_rows).unwrap();
                     assert_eq!(found, expected, "{filters:?}, batches of {batch_rows}");
                 }

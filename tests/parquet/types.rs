@@ -6,9 +6,9 @@ use arneb::connectors::{ScanRequest, Table, parquet::ParquetTable};
 use arrow::{
     array::{
         Array, ArrayRef, BinaryArray, BinaryViewArray, Decimal64Array, Decimal128Array, FixedSizeBinaryArray, Float16Array, Float32Array,
-        Int8Array, Int16Array, Int32Array, Int64Array, ListArray, RecordBatch, StringViewArray, Time32MillisecondArray, Time64MicrosecondArray,
-        Time64NanosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, UInt8Array, UInt16Array,
-        UInt32Array, UInt64Array,
+        Int8Array, Int16Array, Int32Array, Int64Array, ListArray, RecordBatch, StringViewArray, Time32MillisecondArray,
+        Time64MicrosecondArray, Time64NanosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+        UInt8Array, UInt16Array, UInt32Array, UInt64Array,
     },
     datatypes::{Field, Int32Type, Schema},
 };

@@ -56,8 +56,9 @@ pub fn sample(rows: usize, has_nulls: bool) -> RecordBatch {
     let bools: BooleanArray = (0..rows).map(|_| optional(random.below(2) as i64).map(|v| v == 1)).collect();
     let modes = ["AIR", "RAIL", "a mode with a rather long name", "", "Größe"];
     let mode: StringViewArray = (0..rows).map(|_| optional(random.below(5) as i64).map(|v| modes[v as usize])).collect();
-    let comment: StringViewArray =
-        (0..rows).map(|i| optional(random.below(1000) as i64).map(|v| format!("{i} carefully {v} pending requests {}", "x".repeat(v as usize % 50)))).collect();
+    let comment: StringViewArray = (0..rows)
+        .map(|i| optional(random.below(1000) as i64).map(|v| format!("{i} carefully {v} pending requests {}", "x".repeat(v as usize % 50))))
+        .collect();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("few", Arc::new(few)),
         ("many", Arc::new(many)),
@@ -159,11 +160,8 @@ fn columns_of_nulls_only_are_read() {
         Arc::new(StringViewArray::from(vec![None::<&str>; 1000])),
         Arc::new(BooleanArray::from(vec![None; 1000])),
     ];
-    let fields = vec![
-        Field::new("a", DataType::Int64, true),
-        Field::new("b", DataType::Utf8View, true),
-        Field::new("c", DataType::Boolean, true),
-    ];
+    let fields =
+        vec![Field::new("a", DataType::Int64, true), Field::new("b", DataType::Utf8View, true), Field::new("c", DataType::Boolean, true)];
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
     for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).set_writer_version(version);

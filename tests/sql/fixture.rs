@@ -47,8 +47,10 @@ pub fn engine(shape: Shape) -> Arc<Engine> {
     let catalog = MemoryCatalog::new();
     for (name, batch) in tables() {
         // Several batches, so that several chains find work.
-        let pieces: Vec<RecordBatch> =
-            (0..batch.num_rows()).step_by(shape.batch_rows).map(|at| batch.slice(at, shape.batch_rows.min(batch.num_rows() - at))).collect();
+        let pieces: Vec<RecordBatch> = (0..batch.num_rows())
+            .step_by(shape.batch_rows)
+            .map(|at| batch.slice(at, shape.batch_rows.min(batch.num_rows() - at)))
+            .collect();
         catalog.add("default", name, Arc::new(MemoryTable::from_record_batches(batch.schema(), &pieces).unwrap()));
     }
     engine.catalogs.add("memory", catalog);
@@ -76,7 +78,10 @@ fn tables() -> Vec<(&'static str, RecordBatch)> {
                 ("b", Arc::new(Int64Array::from(vec![Some(10_000_000_000), None, Some(-1), Some(0), Some(i64::MAX), Some(i64::MIN)]))),
                 ("d", decimals(vec![Some(1050), Some(-999), None, Some(0), Some(9_999_999_999), Some(1)], 10, 2)),
                 ("f", Arc::new(Float64Array::from(vec![Some(1.5), Some(-2.25), Some(0.0), None, Some(1e300), Some(f64::NAN)]))),
-                ("s", Arc::new(StringViewArray::from(vec![Some("apple"), Some("Banana"), Some(""), None, Some("äöü %_"), Some("apple pie")]))),
+                (
+                    "s",
+                    Arc::new(StringViewArray::from(vec![Some("apple"), Some("Banana"), Some(""), None, Some("äöü %_"), Some("apple pie")])),
+                ),
                 ("day", Arc::new(Date32Array::from(vec![Some(9131), Some(0), None, Some(10_956), Some(11_016), Some(19_782)]))),
                 (
                     "at",
@@ -117,6 +122,9 @@ fn tables() -> Vec<(&'static str, RecordBatch)> {
                 ("price", decimals(vec![Some(150), Some(1999), Some(150), Some(175), Some(2099), Some(125)], 8, 2)),
             ]),
         ),
-        ("empty", table(vec![("k", Arc::new(Int32Array::from(Vec::<i32>::new()))), ("v", Arc::new(StringViewArray::from(Vec::<&str>::new())))])),
+        (
+            "empty",
+            table(vec![("k", Arc::new(Int32Array::from(Vec::<i32>::new()))), ("v", Arc::new(StringViewArray::from(Vec::<&str>::new())))]),
+        ),
     ]
 }

@@ -2,11 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use arneb::{
-    Error, Session,
-    session::Outcome,
-    sql::statement::StatementKind,
-};
+use arneb::{Error, Session, session::Outcome, sql::statement::StatementKind};
 use operators::Scalar;
 use pipelines::CancelToken;
 use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner};
@@ -32,7 +28,10 @@ impl DB for Database {
                 let types = vec![DefaultColumnType::Any; stream.columns().len()];
                 let mut rows = vec![];
                 while let Some(batch) = stream.next_blocking()? {
-                    rows.extend((0..batch.num_rows()).map(|row| batch.columns().iter().map(|c| cell(&Scalar::from_array(c, row).unwrap())).collect()));
+                    rows.extend(
+                        (0..batch.num_rows())
+                            .map(|row| batch.columns().iter().map(|c| cell(&Scalar::from_array(c, row).unwrap())).collect()),
+                    );
                 }
                 output = DBOutput::Rows { types, rows };
             }

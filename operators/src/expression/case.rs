@@ -82,10 +82,10 @@ fn lazily(
         }
         remaining = &remaining & &!&taken;
     }
-    if let Some(otherwise) = otherwise {
-        if let Some(part) = part(program, state, otherwise, &remaining, data_type, frame)? {
-            parts.push((remaining, part));
-        }
+    if let Some(otherwise) = otherwise
+        && let Some(part) = part(program, state, otherwise, &remaining, data_type, frame)?
+    {
+        parts.push((remaining, part));
     }
     assemble(&parts, data_type, num_rows).map(Datum::Array)
 }

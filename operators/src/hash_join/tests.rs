@@ -107,7 +107,7 @@ impl Form {
             }
             Form::ShortText => Arc::new(StringViewArray::from_iter(text("k"))),
             Form::LongText => Arc::new(StringViewArray::from_iter(text("a key of more than twelve bytes "))),
-            Form::MixedText if batch % 2 == 0 => Arc::new(StringViewArray::from_iter(text("a key of more than twelve bytes "))),
+            Form::MixedText if batch.is_multiple_of(2) => Arc::new(StringViewArray::from_iter(text("a key of more than twelve bytes "))),
             Form::MixedText => dictionary(&text("a key of more than twelve bytes ")),
         }
     }

@@ -88,11 +88,9 @@ impl Place<'_> {
                 io::ErrorKind::NotFound => {
                     located(Error::new(ErrorKind::Connector, "58P01", format!("file \"{}\" does not exist", self.path)))
                 }
-                io::ErrorKind::UnexpectedEof => located(Error::new(
-                    ErrorKind::Connector,
-                    "XX001",
-                    format!("file \"{}\" is shorter than its footer says", self.path),
-                )),
+                io::ErrorKind::UnexpectedEof => {
+                    located(Error::new(ErrorKind::Connector, "XX001", format!("file \"{}\" is shorter than its footer says", self.path)))
+                }
                 _ => located(Error::new(ErrorKind::Connector, "58030", format!("cannot read file \"{}\": {error}", self.path))),
             },
         }

@@ -68,7 +68,8 @@ fn check(metadata: &ParquetMetaData) -> Result<(), Fault> {
     let mut total = 0i64;
     for row_group in metadata.row_groups() {
         let rows = row_group.num_rows();
-        total = total.checked_add(rows).filter(|_| rows >= 0).ok_or(Fault::Corrupt("a row group has an impossible number of rows".into()))?;
+        total =
+            total.checked_add(rows).filter(|_| rows >= 0).ok_or(Fault::Corrupt("a row group has an impossible number of rows".into()))?;
     }
     Ok(())
 }

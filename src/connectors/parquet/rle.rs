@@ -23,9 +23,16 @@ pub struct Codes {
 
 #[derive(Debug, Clone, Copy)]
 enum Run {
-    Repeated { value: u32, left: usize },
+    Repeated {
+        value: u32,
+        left: usize,
+    },
     /// Values `index ..` of those packed from byte `start` on; `left` of them.
-    Packed { start: usize, index: usize, left: usize },
+    Packed {
+        start: usize,
+        index: usize,
+        left: usize,
+    },
 }
 
 impl Default for Run {

@@ -219,9 +219,7 @@ impl Conversion {
             Conversion::Multiply(factor) => {
                 map::<8, 8>(values, count, |v| i64::from_le_bytes(v).checked_mul(factor).map(i64::to_le_bytes))?
             }
-            Conversion::Divide(divisor) => {
-                map::<8, 8>(values, count, |v| Some(i64::from_le_bytes(v).div_euclid(divisor).to_le_bytes()))?
-            }
+            Conversion::Divide(divisor) => map::<8, 8>(values, count, |v| Some(i64::from_le_bytes(v).div_euclid(divisor).to_le_bytes()))?,
             Conversion::Int96 => map::<12, 8>(values, count, |v| int96_microseconds(v).map(i64::to_le_bytes))?,
             Conversion::Float16 => map::<2, 4>(values, count, |v| Some(half_to_single(u16::from_le_bytes(v)).to_le_bytes()))?,
             Conversion::BigEndian { from, to } => big_endian(values, count, from, to)?,
@@ -270,7 +268,8 @@ impl<'a> Iterator for Prefixed<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let parts = self.rest.split_first_chunk::<4>().and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
+        let parts =
+            self.rest.split_first_chunk::<4>().and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
         Some(match parts {
             Some((value, rest)) => {
                 self.rest = rest;
@@ -383,7 +382,9 @@ mod tests {
 
     #[test]
     fn halves_become_singles() {
-        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x0000, 0.0), (0x7c00, f32::INFINITY)] {
+        for (bits, value) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x0000, 0.0), (0x7c00, f32::INFINITY)]
+        {
             assert_eq!(half_to_single(bits), value);
         }
         assert!(half_to_single(0x7e00).is_nan());

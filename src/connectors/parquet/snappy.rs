@@ -329,7 +329,9 @@ mod tests {
         samples.push((0..200_000).map(|_| random.next() as u8).collect());
         samples.push((0..30_000).flat_map(|_| ((random.next() % 10_000_000) as i64).to_le_bytes()).collect());
         samples.push((0..30_000).flat_map(|i| (i as i64 * 3).to_le_bytes()).collect());
-        samples.push((0..30_000).flat_map(|_| format!("the {} quick {} requests ", random.next() % 7, random.next() % 99).into_bytes()).collect());
+        samples.push(
+            (0..30_000).flat_map(|_| format!("the {} quick {} requests ", random.next() % 7, random.next() % 99).into_bytes()).collect(),
+        );
         samples
     }
 
@@ -356,7 +358,7 @@ mod tests {
                     let index = random.next() as usize % damaged.len();
                     damaged[index] = random.next() as u8;
                 }
-                if random.next() % 4 == 0 {
+                if random.next().is_multiple_of(4) {
                     damaged.truncate(random.next() as usize % (damaged.len() + 1));
                 }
                 let mut stock = Vec::new();

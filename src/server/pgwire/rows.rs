@@ -8,8 +8,8 @@ use std::io::Write;
 use arrow::{
     array::{Array, ArrayRef, AsArray, StringViewArray},
     datatypes::{
-        DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
-        Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+        DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+        IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
     },
 };
 use bytes::{BufMut, BytesMut};

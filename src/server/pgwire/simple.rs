@@ -141,11 +141,7 @@ where
 }
 
 /// Tells the client which reported settings have other values than `before`.
-async fn report_changes<C>(
-    client: &mut C,
-    before: &std::collections::HashMap<String, String>,
-    connection: &Connection,
-) -> PgWireResult<()>
+async fn report_changes<C>(client: &mut C, before: &std::collections::HashMap<String, String>, connection: &Connection) -> PgWireResult<()>
 where
     C: Sink<PgWireBackendMessage> + Unpin + Send,
     PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,

@@ -161,7 +161,7 @@ impl Packing {
         for ((field, column), strings) in self.fields.iter().zip(columns).zip(strings) {
             let fits = match (&field.strings, column.data_type()) {
                 (Some(shared), _) => match strings.ids(shared, column)? {
-                    Some((ids, nulls)) => put(field, ids, nulls.as_ref(), |id| i64::from(id), keys),
+                    Some((ids, nulls)) => put(field, ids, nulls.as_ref(), i64::from, keys),
                     None => false,
                 },
                 (None, DataType::Boolean) => put_booleans(field, column.as_boolean(), keys),

@@ -304,7 +304,7 @@ fn month_named(word: &str) -> Option<u32> {
         ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
     let word = word.to_ascii_lowercase();
     let is_name = |month: &&str| word == **month || word == month[..3] || (word == "sept" && month.starts_with("sept"));
-    MONTHS.iter().position(|month| is_name(&month)).map(|index| index as u32 + 1)
+    MONTHS.iter().position(is_name).map(|index| index as u32 + 1)
 }
 
 /// Hours, minutes, microseconds.

@@ -55,7 +55,7 @@ pub(super) fn floor(arguments: &Arguments<'_>) -> Result<ArrayRef> {
 }
 
 pub(super) fn round(arguments: &Arguments<'_>) -> Result<ArrayRef> {
-    to_digits(arguments, f64::round_ties_even, |value, scale, digits| rescale(value, scale, digits))
+    to_digits(arguments, f64::round_ties_even, rescale)
 }
 
 pub(super) fn truncate(arguments: &Arguments<'_>) -> Result<ArrayRef> {

@@ -54,7 +54,10 @@ enum Content {
 enum Values {
     Codes(Codes),
     /// Values of a fixed width from a byte position on.
-    Fixed { at: usize, width: usize },
+    Fixed {
+        at: usize,
+        width: usize,
+    },
     Prefixed(PrefixedCursor),
 }
 
@@ -164,7 +167,14 @@ impl DataPage {
     }
 
     /// Reads the next `count` values of a page of values, all or the selected ones.
-    pub fn read_plain(&mut self, count: usize, mask: Option<&[u64]>, mask_start: usize, lanes: &mut Lanes, views: &mut Views) -> Decoded<()> {
+    pub fn read_plain(
+        &mut self,
+        count: usize,
+        mask: Option<&[u64]>,
+        mask_start: usize,
+        lanes: &mut Lanes,
+        views: &mut Views,
+    ) -> Decoded<()> {
         match (&self.content, &mut self.values) {
             (Content::Own(bytes), Values::Fixed { at, width }) => {
                 let end = bytes.len() - PADDING;

@@ -240,7 +240,13 @@ impl ColumnReader {
 }
 
 /// Appends the selected rows of a page part that has NULLs (`all`, dense) to `window`.
-fn append_selected(all: &ColumnWindow, validity: &[u64], rows: usize, selected: Option<Vec<u64>>, window: &mut ColumnWindow) -> Decoded<()> {
+fn append_selected(
+    all: &ColumnWindow,
+    validity: &[u64],
+    rows: usize,
+    selected: Option<Vec<u64>>,
+    window: &mut ColumnWindow,
+) -> Decoded<()> {
     let selected = selected.as_deref();
     let as_codes = all.dictionary.as_ref().is_some_and(|dictionary| window.begin_codes(dictionary));
     if as_codes {
