@@ -48,3 +48,50 @@ fn keep(batch: &Batch, mask: BooleanArray) -> Result<Batch> {
     let columns = batch.columns().iter().map(|column| filter.filter(column.as_ref())).collect::<Result<_, _>>()?;
     Ok(Batch::new(columns, filter.count()))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{ArrayRef, AsArray, Int32Array},
+        datatypes::{DataType, Int32Type},
+    };
+    use pipelines::testing::{batch, run_operator};
+
+    use super::*;
+    use crate::{Scalar, expression::Comparison};
+
+    fn below(limit: i32) -> Expression {
+        Expression::Compare {
+            operator: Comparison::Less,
+            left: Box::new(Expression::column(0, DataType::Int32)),
+            right: Box::new(Scalar::Int32(limit).into()),
+        }
+    }
+
+    fn kept(limit: i32, batches: &[&[Option<i32>]]) -> Vec<Option<i32>> {
+        let batches = batches.iter().map(|values| batch(vec![Arc::new(Int32Array::from(values.to_vec())) as ArrayRef])).collect();
+        let kept = run_operator(filter(below(limit)), batches).unwrap();
+        kept.iter().flat_map(|batch| batch.column(0).as_primitive::<Int32Type>().iter().collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn keeps_rows_for_which_the_predicate_is_true() {
+        let rows: [&[Option<i32>]; 3] = [&[Some(1), None, Some(9), Some(3)], &[Some(7)], &[None, Some(2)]];
+        assert_eq!(kept(5, &rows), [Some(1), Some(3), Some(2)]);
+        assert_eq!(kept(100, &rows), [Some(1), Some(9), Some(3), Some(7), Some(2)]);
+        assert_eq!(kept(0, &rows), []);
+    }
+
+    #[test]
+    fn a_predicate_that_fails_ends_the_query() {
+        let quotient = Expression::Arithmetic {
+            operator: crate::expression::Arithmetic::Divide,
+            left: Box::new(Scalar::Int32(1).into()),
+            right: Box::new(Expression::column(0, DataType::Int32)),
+            data_type: DataType::Int32,
+        };
+        let predicate = Expression::IsNull(Box::new(quotient));
+        let error = run_operator(filter(predicate), vec![batch(vec![Arc::new(Int32Array::from(vec![0]))])]).unwrap_err();
+        assert_eq!(error.reason::<crate::Error>(), Some(&crate::Error::DivisionByZero));
+    }
+}

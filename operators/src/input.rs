@@ -3,7 +3,7 @@
 use arrow::{array::ArrayRef, datatypes::DataType};
 use pipelines::Batch;
 
-use crate::{Error, Expression, Result};
+use crate::{Expression, Result, expression::Evaluator};
 
 /// Expressions over the input, numbered.
 #[derive(Debug, Clone, Default)]
@@ -21,32 +21,37 @@ impl Inputs {
     }
 
     /// The type of input `index`.
-    pub(crate) fn data_type(&self, index: usize) -> Result<DataType> {
-        match &self.expressions[index] {
-            Expression::Column { data_type, .. } => Ok(data_type.clone()),
-            Expression::Literal(value) => Ok(value.data_type()),
-            other => Err(Error::Internal(format!("{other:?} is not evaluated yet"))),
-        }
+    pub(crate) fn data_type(&self, index: usize) -> DataType {
+        self.expressions[index].data_type()
     }
 
     /// One chain's evaluation of all inputs.
     pub(crate) fn evaluator(&self) -> InputEvaluator {
-        InputEvaluator { expressions: self.expressions.clone() }
+        let column = |expression: &Expression| match expression {
+            Expression::Column { index, .. } => Some(*index),
+            _ => None,
+        };
+        match self.expressions.iter().map(column).collect() {
+            Some(columns) => InputEvaluator::Columns(columns),
+            None => InputEvaluator::Expressions(Box::new(Evaluator::new(self.expressions.clone()))),
+        }
     }
 }
 
 /// Computes the inputs of batches.
-pub(crate) struct InputEvaluator {
-    expressions: Vec<Expression>,
+pub(crate) enum InputEvaluator {
+    /// Columns of the batch as they are.
+    Columns(Vec<usize>),
+    /// Anything.
+    Expressions(Box<Evaluator>),
 }
 
 impl InputEvaluator {
     /// One column per input, in the order of their numbers.
     pub(crate) fn evaluate(&mut self, batch: &Batch) -> Result<Vec<ArrayRef>> {
-        let column = |expression: &Expression| match expression {
-            Expression::Column { index, .. } => Ok(batch.column(*index).clone()),
-            other => Err(Error::Internal(format!("{other:?} is not evaluated yet"))),
-        };
-        self.expressions.iter().map(column).collect()
+        match self {
+            InputEvaluator::Columns(columns) => Ok(columns.iter().map(|index| batch.column(*index).clone()).collect()),
+            InputEvaluator::Expressions(evaluator) => evaluator.evaluate(batch),
+        }
     }
 }

@@ -71,10 +71,15 @@ mod tests {
 
     #[test]
     fn one_chain_passes_the_rows_of_the_window() {
-        for (rows, offset, expected) in [(None, 0, 10), (None, 4, 6), (Some(3), 0, 3), (Some(3), 9, 1), (Some(0), 0, 0), (Some(5), 20, 0), (Some(usize::MAX), 1, 9)] {
+        for (rows, offset, expected) in
+            [(None, 0, 10), (None, 4, 6), (Some(3), 0, 3), (Some(3), 9, 1), (Some(0), 0, 0), (Some(5), 20, 0), (Some(usize::MAX), 1, 9)]
+        {
             for batch_rows in [1, 3, 100] {
                 let output = run_operator(limit(rows, offset), split(&[ten()], batch_rows)).unwrap();
-                let values: Vec<i64> = output.iter().flat_map(|batch| batch.column(0).to_data().buffer::<i64>(0)[batch.column(0).offset()..][..batch.num_rows()].to_vec()).collect();
+                let values: Vec<i64> = output
+                    .iter()
+                    .flat_map(|batch| batch.column(0).to_data().buffer::<i64>(0)[batch.column(0).offset()..][..batch.num_rows()].to_vec())
+                    .collect();
                 let expected: Vec<i64> = (offset as i64..).take(expected).collect();
                 assert_eq!(values, expected, "limit {rows:?} offset {offset}");
             }

@@ -33,3 +33,35 @@ impl LocalOperator for LocalProject {
         output.push(Batch::new(columns, batch.num_rows()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{ArrayRef, AsArray, Int64Array},
+        datatypes::{DataType, Int64Type},
+    };
+    use pipelines::testing::{batch, run_operator};
+
+    use super::*;
+    use crate::{Scalar, expression::Arithmetic};
+
+    #[test]
+    fn computes_passes_on_and_repeats_columns() {
+        let x = || Expression::column(0, DataType::Int64);
+        let doubled =
+            Expression::Arithmetic { operator: Arithmetic::Add, left: Box::new(x()), right: Box::new(x()), data_type: DataType::Int64 };
+        let input: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
+        let expressions = vec![doubled, x(), x(), Scalar::Int64(7).into()];
+        let output = run_operator(project(expressions), vec![batch(vec![input.clone()])]).unwrap().remove(0);
+        assert_eq!(output.num_rows(), 3);
+        assert_eq!(*output.column(0).as_primitive::<Int64Type>(), Int64Array::from(vec![Some(2), None, Some(6)]));
+        assert!(Arc::ptr_eq(output.column(1), &input) && Arc::ptr_eq(output.column(2), &input));
+        assert_eq!(*output.column(3).as_primitive::<Int64Type>(), Int64Array::from(vec![7, 7, 7]));
+    }
+
+    #[test]
+    fn rows_without_columns_keep_their_number() {
+        let output = run_operator(project(vec![]), vec![batch(vec![Arc::new(Int64Array::from(vec![1, 2]))])]).unwrap();
+        assert_eq!(output.iter().map(Batch::num_rows).sum::<usize>(), 2);
+    }
+}

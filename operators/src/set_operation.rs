@@ -123,7 +123,8 @@ struct LocalSide {
 impl LocalSink for LocalSide {
     fn push(&mut self, batch: Batch) -> Result<Flow> {
         let num_rows = batch.num_rows();
-        let side: ArrayRef = if self.is_left { Arc::new(BooleanArray::from(vec![true; num_rows])) } else { Arc::new(BooleanArray::new_null(num_rows)) };
+        let side: ArrayRef =
+            if self.is_left { Arc::new(BooleanArray::from(vec![true; num_rows])) } else { Arc::new(BooleanArray::new_null(num_rows)) };
         self.rows.push(Batch::new(batch.into_columns().into_iter().chain([side]).collect(), num_rows))
     }
 
@@ -188,7 +189,8 @@ impl Pending {
         }
         let num_rows = rows.len();
         let rows = UInt32Array::from(rows);
-        let columns = self.columns.iter().map(|column| take(column, &rows, None)).collect::<std::result::Result<_, _>>().map_err(Error::from)?;
+        let columns =
+            self.columns.iter().map(|column| take(column, &rows, None)).collect::<std::result::Result<_, _>>().map_err(Error::from)?;
         Ok(Batch::new(columns, num_rows))
     }
 }
@@ -237,7 +239,8 @@ mod tests {
     fn result(operator: SetOperator, left: &[Option<i32>], right: &[Option<i32>], batch_rows: usize, seed: u64) -> Vec<String> {
         let operation = SetOperation::new(operator, vec![DataType::Int32, DataType::Utf8View]);
         let mut graph = PipelineGraph::new();
-        let pipeline = |source, sink, after| Pipeline { name: "test".to_owned(), source: (OperatorId(0), source), operators: vec![], sink, after };
+        let pipeline =
+            |source, sink, after| Pipeline { name: "test".to_owned(), source: (OperatorId(0), source), operators: vec![], sink, after };
         let left_sink = graph.add_sink(OperatorId(1), operation.left_sink());
         let right_sink = graph.add_sink(OperatorId(2), operation.right_sink());
         let output = CollectSink::new();
@@ -247,7 +250,8 @@ mod tests {
         graph.add_pipeline(pipeline(source(right), right_sink, vec![After::Sink(left_sink)]));
         graph.add_pipeline(pipeline(operation.source(), output_sink, vec![After::Sink(right_sink)]));
         run_graph(graph, seed).unwrap();
-        let numbers = |batch: &Batch| (0..batch.num_rows()).map(|row| array_value_to_string(batch.column(0), row).unwrap()).collect::<Vec<_>>();
+        let numbers =
+            |batch: &Batch| (0..batch.num_rows()).map(|row| array_value_to_string(batch.column(0), row).unwrap()).collect::<Vec<_>>();
         let mut rows: Vec<String> = output.batches().iter().flat_map(numbers).collect();
         rows.sort();
         rows

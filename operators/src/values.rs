@@ -64,7 +64,8 @@ mod tests {
     #[test]
     fn empty_batches_are_skipped_and_columns_are_not_needed() {
         let column = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
-        let batches = vec![Batch::new(vec![column(vec![])], 0), Batch::new(vec![column(vec![1, 2])], 2), Batch::new(vec![column(vec![3])], 1)];
+        let batches =
+            vec![Batch::new(vec![column(vec![])], 0), Batch::new(vec![column(vec![1, 2])], 2), Batch::new(vec![column(vec![3])], 1)];
         let output = run_source(values(batches)).unwrap();
         assert_eq!(output.iter().map(Batch::num_rows).collect::<Vec<_>>(), [2, 1]);
         assert_eq!(run_source(values(vec![Batch::new(vec![], 1)])).unwrap()[0].num_rows(), 1);

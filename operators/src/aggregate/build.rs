@@ -19,7 +19,14 @@ use arrow::{
 };
 use pipelines::{Batch, Flow, LocalContext, LocalSink, Reservation, Result, Sink, metrics::Counters};
 
-use super::{Shared, accumulator::Accumulator, accumulator::GroupIds, calls::State, groups::Groups, piece::Piece};
+use super::{
+    Shared,
+    accumulator::Accumulator,
+    accumulator::GroupIds,
+    calls::State,
+    groups::{Groups, sketch::Sketch},
+    piece::Piece,
+};
 use crate::input::InputEvaluator;
 
 /// What a chain hands over.
@@ -101,6 +108,8 @@ pub(crate) struct ChainTable {
     reservation: Reservation,
     /// What the partitions take of it.
     partition_bytes: usize,
+    /// Of the keys that were flushed, and how many those were.
+    flushed: (Sketch, usize),
 }
 
 impl ChainTable {
@@ -121,6 +130,7 @@ impl ChainTable {
             num_lookups: 0,
             reservation,
             partition_bytes: 0,
+            flushed: Default::default(),
         })
     }
 
@@ -157,6 +167,13 @@ impl ChainTable {
         let looks_up = self.num_lookups * 10 > self.groups.len() * 13;
         self.flush(looks_up)?;
         self.groups_max = self.shared.limits.groups_max;
+        let (sketch, num_flushed) = &self.flushed;
+        let distinct = sketch.estimate();
+        if *num_flushed >= distinct * FLUSHED_PER_GROUP_MAX && distinct * 2 < GROWN_GROUPS_MAX {
+            // Keys come again after all, only later than a small table can see.
+            self.groups.take(true);
+            self.groups_max = self.groups_max.max(distinct * 2);
+        }
         Ok(())
     }
 
@@ -173,6 +190,8 @@ impl ChainTable {
         let accumulators = std::mem::replace(&mut self.accumulators, fresh);
         let piece = Piece { level, keys: self.groups.take(looks_up), accumulators, is_distinct };
         piece.scatter(&self.shared.plan, self.shared.limits.partition_bits, &mut self.partitions)?;
+        self.flushed.0.add(&piece.keys);
+        self.flushed.1 += piece.len();
         self.partition_bytes = self.partitions.iter().map(Piece::num_bytes).sum();
         self.num_lookups = 0;
         Ok(())
@@ -186,6 +205,8 @@ impl ChainTable {
 
 /// A table may outgrow its first size if it finds this many times as many rows as it has groups.
 const FOUND_PER_GROUP_MIN: usize = 2;
+/// A group that was flushed this often should not have been.
+const FLUSHED_PER_GROUP_MAX: usize = 4;
 /// Beyond this many groups a table is flushed whatever it finds.
 const GROWN_GROUPS_MAX: usize = 1 << 23;
 

@@ -107,9 +107,10 @@ impl Calls {
         use AggregateFunction::*;
         let filter = call.filter.as_ref().map(|filter| inputs.add(filter));
         let arguments: Vec<usize> = call.arguments.iter().map(|argument| inputs.add(argument)).collect();
-        let types: Vec<DataType> = arguments.iter().map(|argument| Ok(plain_type(&inputs.data_type(*argument)?))).collect::<Result<_>>()?;
+        let types: Vec<DataType> = arguments.iter().map(|argument| plain_type(&inputs.data_type(*argument))).collect();
         // The rest do not change when a value comes twice.
-        let distinct = call.distinct && matches!(call.function, Count | Sum | Average | StddevSamp | StddevPop | VarSamp | VarPop | StringAgg);
+        let distinct =
+            call.distinct && matches!(call.function, Count | Sum | Average | StddevSamp | StddevPop | VarSamp | VarPop | StringAgg);
         let mut state = |computation: Computation, reads: bool| {
             let (arguments, types) = if reads { (arguments.clone(), types.clone()) } else { Default::default() };
             let state = State { computation, arguments, types, distinct: distinct && reads, filter };
@@ -172,7 +173,9 @@ fn average(sums: &ArrayRef, counts: &Int64Array, data_type: &DataType) -> Result
     let (precision, scale) = decimal_digits(data_type).unwrap_or((38, QUOTIENT_SCALE));
     let (sums, sum_scale): (Vec<i128>, i8) = match sums.data_type() {
         DataType::Int64 => (sums.as_primitive::<Int64Type>().values().iter().map(|sum| i128::from(*sum)).collect(), 0),
-        DataType::Decimal64(_, scale) => (sums.as_primitive::<Decimal64Type>().values().iter().map(|sum| i128::from(*sum)).collect(), *scale),
+        DataType::Decimal64(_, scale) => {
+            (sums.as_primitive::<Decimal64Type>().values().iter().map(|sum| i128::from(*sum)).collect(), *scale)
+        }
         DataType::Decimal128(_, scale) => (sums.as_primitive::<Decimal128Type>().values().to_vec(), *scale),
         other => return Err(Error::Internal(format!("average from sums of {other}"))),
     };

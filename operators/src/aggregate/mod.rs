@@ -226,11 +226,11 @@ impl Shared {
     fn new(spec: &AggregateSpec, limits: Limits) -> Result<Self, Error> {
         let mut inputs = Inputs::default();
         let keys: Vec<usize> = spec.keys.iter().map(|key| inputs.add(key)).collect();
-        let column = |(position, key): (usize, &usize)| -> Result<KeyColumn, Error> {
-            let data_type = plain_type(&inputs.data_type(*key)?);
-            Ok(KeyColumn { data_type, bounds: spec.key_bounds.get(position).copied().flatten(), nullable: true })
+        let column = |(position, key): (usize, &usize)| {
+            let data_type = plain_type(&inputs.data_type(*key));
+            KeyColumn { data_type, bounds: spec.key_bounds.get(position).copied().flatten(), nullable: true }
         };
-        let columns = keys.iter().enumerate().map(column).collect::<Result<Vec<_>, _>>()?;
+        let columns = keys.iter().enumerate().map(column).collect();
         let calls = Calls::new(&spec.aggregates, &mut inputs)?;
         Ok(Shared {
             plan: KeyPlan::new(columns, spec.estimated_groups),
@@ -272,7 +272,11 @@ impl Shared {
         let (mut share, level) = {
             let shares = &mut self.gathered.lock().shares;
             let level = shares.iter().map(|share| share.level).max().unwrap_or_default();
-            let taken = Share { level: shares[index].level, whole: shares[index].whole.take(), partitions: std::mem::take(&mut shares[index].partitions) };
+            let taken = Share {
+                level: shares[index].level,
+                whole: shares[index].whole.take(),
+                partitions: std::mem::take(&mut shares[index].partitions),
+            };
             (taken, level)
         };
         share.widen(self, level)?;

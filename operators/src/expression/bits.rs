@@ -28,6 +28,31 @@ pub(crate) fn mask_of<T: Copy>(values: &[T], test: impl Fn(T) -> bool) -> Boolea
     BooleanBuffer::new(Buffer::from_vec(words), 0, values.len())
 }
 
+/// Bit `i` is `views[i] == view`: in two halves, because only 64-bit comparisons vectorize.
+pub(crate) fn mask_of_equal(views: &[u128], view: u128) -> BooleanBuffer {
+    let (low, high) = (view as u64, (view >> 64) as u64);
+    let (chunks, rest) = views.as_chunks::<LANES>();
+    let mut words = Vec::with_capacity(chunks.len() + 1);
+    for chunk in chunks {
+        let (mut lows, mut highs, mut bytes) = ([0u64; LANES], [0u64; LANES], [0u8; LANES]);
+        for lane in 0..LANES {
+            lows[lane] = chunk[lane] as u64;
+        }
+        for lane in 0..LANES {
+            highs[lane] = (chunk[lane] >> 64) as u64;
+        }
+        for lane in 0..LANES {
+            bytes[lane] = u8::from((lows[lane] == low) & (highs[lane] == high));
+        }
+        words.push(pack(&bytes));
+    }
+    if !rest.is_empty() {
+        let bits = rest.iter().enumerate().fold(0u64, |bits, (lane, other)| bits | u64::from(*other == view) << lane);
+        words.push(bits);
+    }
+    BooleanBuffer::new(Buffer::from_vec(words), 0, views.len())
+}
+
 /// Bit `i` is `test(left[i], right[i])`.
 ///
 /// # Panics

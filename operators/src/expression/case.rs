@@ -171,19 +171,30 @@ fn choose_natives<T: Native + Default>(
 }
 
 fn overwrite<T: Copy>(result: &mut [T], rows: &BooleanBuffer, choice: Values<'_, T>) {
-    let chunks = rows.bit_chunks();
-    for (index, (word, chunk)) in chunks.iter_padded().zip(result.chunks_mut(64)).enumerate() {
-        match choice {
-            Values::Constant(value) => {
-                for (lane, slot) in chunk.iter_mut().enumerate() {
-                    *slot = if word >> lane & 1 == 1 { value } else { *slot };
+    const LANES: usize = 64;
+    let words = rows.bit_chunks();
+    let (chunks, rest) = result.as_chunks_mut::<LANES>();
+    match choice {
+        Values::Constant(value) => {
+            for (chunk, word) in chunks.iter_mut().zip(words.iter()) {
+                for lane in 0..LANES {
+                    chunk[lane] = if word >> lane & 1 == 1 { value } else { chunk[lane] };
                 }
             }
-            Values::Slice(values) => {
-                for (lane, (slot, &value)) in chunk.iter_mut().zip(&values[index * 64..]).enumerate() {
-                    *slot = if word >> lane & 1 == 1 { value } else { *slot };
+        }
+        Values::Slice(values) => {
+            let (values, _) = values.as_chunks::<LANES>();
+            for ((chunk, values), word) in chunks.iter_mut().zip(values).zip(words.iter()) {
+                for lane in 0..LANES {
+                    chunk[lane] = if word >> lane & 1 == 1 { values[lane] } else { chunk[lane] };
                 }
             }
+        }
+    }
+    let first = chunks.len() * LANES;
+    for (lane, slot) in rest.iter_mut().enumerate() {
+        if words.remainder_bits() >> lane & 1 == 1 {
+            *slot = choice.get(first + lane);
         }
     }
 }

@@ -14,7 +14,7 @@ use arrow::{
 
 use super::{
     Comparison,
-    bits::{mask_of, mask_of_pairs, union_nulls},
+    bits::{mask_of, mask_of_equal, mask_of_pairs, union_nulls},
     datum::{Datum, Native, Values, string_views, unexpected, values},
 };
 use crate::{Error, Result, Scalar, types};
@@ -296,14 +296,8 @@ pub(crate) fn inline_view(text: &[u8]) -> u128 {
 fn texts_with_constant(operator: Comparison, column: &StringViewArray, constant: &str) -> Result<BooleanBuffer> {
     let short = constant.len() <= INLINE_BYTES_MAX;
     match operator {
-        Comparison::Equal if short => {
-            let view = inline_view(constant.as_bytes());
-            Ok(mask_of(column.views(), |v| v == view))
-        }
-        Comparison::NotEqual if short => {
-            let view = inline_view(constant.as_bytes());
-            Ok(mask_of(column.views(), |v| v != view))
-        }
+        Comparison::Equal if short => Ok(mask_of_equal(column.views(), inline_view(constant.as_bytes()))),
+        Comparison::NotEqual if short => Ok(!&mask_of_equal(column.views(), inline_view(constant.as_bytes()))),
         _ => arrow_compare(operator, column, &arrow::array::Scalar::new(StringViewArray::from(vec![constant]))),
     }
 }

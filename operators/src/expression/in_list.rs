@@ -8,7 +8,7 @@ use arrow::{
 use hashbrown::HashSet;
 
 use super::{
-    bits::mask_of,
+    bits::{mask_of, mask_of_equal},
     compare::{INLINE_BYTES_MAX, Ordered, inline_view, interval_length},
     datum::{Native, string_views, unexpected},
 };
@@ -141,8 +141,8 @@ impl InSet {
             if let [one, rest @ ..] = Vec::from_iter(short.iter().copied()).as_slice()
                 && rest.len() < 8
             {
-                let first = mask_of(views, |view| view == *one);
-                return rest.iter().fold(first, |found, one| &found | &mask_of(views, |view| view == *one));
+                let first = mask_of_equal(views, *one);
+                return rest.iter().fold(first, |found, one| &found | &mask_of_equal(views, *one));
             }
             return mask_of(views, |view| short.contains(&view));
         }

@@ -12,8 +12,8 @@ use arrow::{
     array::{Array, ArrayRef, ArrowPrimitiveType, AsArray},
     compute::cast,
     datatypes::{
-        DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
-        Time64MicrosecondType, TimestampMicrosecondType,
+        DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+        IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
     },
     row::{RowConverter, Rows, SortField},
 };
@@ -67,8 +67,10 @@ impl KeyEncoder {
         let converter = match bits {
             Some(bits) if bits <= 128 => None,
             _ => {
-                let options = orders.iter().map(|order| arrow::compute::SortOptions { descending: order.descending, nulls_first: order.nulls_first });
-                let fields = types.iter().zip(options).map(|(data_type, options)| SortField::new_with_options(encoded_type(data_type), options));
+                let options =
+                    orders.iter().map(|order| arrow::compute::SortOptions { descending: order.descending, nulls_first: order.nulls_first });
+                let fields =
+                    types.iter().zip(options).map(|(data_type, options)| SortField::new_with_options(encoded_type(data_type), options));
                 Some(RowConverter::new(fields.collect())?)
             }
         };

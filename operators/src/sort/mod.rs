@@ -16,10 +16,7 @@ mod top;
 
 use std::{
     ops::Range,
-    sync::{
-        Arc, OnceLock,
-        atomic::AtomicU64,
-    },
+    sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 
 use arrow::datatypes::DataType;
@@ -139,7 +136,7 @@ impl Shared {
         for key in &spec.keys {
             // A key that has come before decides nothing.
             if inputs.add(&key.expression) == types.len() {
-                types.push(crate::aggregate::plain_type(&inputs.data_type(types.len())?));
+                types.push(crate::aggregate::plain_type(&inputs.data_type(types.len())));
                 orders.push(KeyOrder { descending: key.descending, nulls_first: key.nulls_first });
             }
         }
@@ -178,7 +175,11 @@ struct SortSink(Arc<Shared>);
 impl Sink for SortSink {
     fn local(&self, context: &LocalContext) -> pipelines::Result<Box<dyn LocalSink>> {
         let shared = Arc::clone(&self.0);
-        Ok(if shared.window.end <= TOP_ROWS_MAX { Box::new(LocalTop::new(shared, context)) } else { Box::new(LocalSort::new(shared, context)) })
+        Ok(if shared.window.end <= TOP_ROWS_MAX {
+            Box::new(LocalTop::new(shared, context))
+        } else {
+            Box::new(LocalSort::new(shared, context))
+        })
     }
 
     fn begin_finish(&self) -> pipelines::Result<usize> {

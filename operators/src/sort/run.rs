@@ -65,9 +65,10 @@ impl Run {
 }
 
 fn compare(keys: &[EncodedRows], entry: &Entry, other_keys: &[EncodedRows], other: &Entry) -> Ordering {
-    entry.prefix.cmp(&other.prefix).then_with(|| {
-        keys[entry.batch as usize].compare_ties(entry.row as usize, &other_keys[other.batch as usize], other.row as usize)
-    })
+    entry
+        .prefix
+        .cmp(&other.prefix)
+        .then_with(|| keys[entry.batch as usize].compare_ties(entry.row as usize, &other_keys[other.batch as usize], other.row as usize))
 }
 
 /// A merge of runs, cut into parts of about `part_rows` rows that can be merged independently.
@@ -115,7 +116,8 @@ impl Merge {
 
     /// The first `limit` rows of `starts .. ends` in order, as batch (numbered over all runs) and row.
     fn merged(&self, starts: &[usize], ends: &[usize], limit: usize) -> Vec<(usize, usize)> {
-        let first_batches: Vec<usize> = self.runs.iter().scan(0, |next, run| Some(std::mem::replace(next, *next + run.batches.len()))).collect();
+        let first_batches: Vec<usize> =
+            self.runs.iter().scan(0, |next, run| Some(std::mem::replace(next, *next + run.batches.len()))).collect();
         let mut positions = starts.to_vec();
         let mut rows = Vec::with_capacity(limit);
         while rows.len() < limit {

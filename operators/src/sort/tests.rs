@@ -4,8 +4,8 @@ use std::{cmp::Ordering, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, BooleanArray, Date32Array, Decimal64Array, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
-        IntervalMonthDayNanoArray, StringViewArray, UInt32Array,
+        ArrayRef, BooleanArray, Date32Array, Decimal64Array, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int16Array,
+        Int32Array, Int64Array, IntervalMonthDayNanoArray, StringViewArray, UInt32Array,
     },
     datatypes::{DataType, IntervalMonthDayNano},
     util::display::array_value_to_string,
@@ -31,7 +31,13 @@ fn sorted(keys: Vec<SortKey>, window: (Option<usize>, usize), batches: &[Batch],
     let sort = Sort::new(SortSpec { keys, input_types, limit: window.0, offset: window.1 });
     let mut graph = PipelineGraph::new();
     let sink = graph.add_sink(OperatorId(1), sort.sink());
-    let pipeline = |name: &str, source, sink, after| Pipeline { name: name.to_owned(), source: (OperatorId(0), source), operators: vec![], sink, after };
+    let pipeline = |name: &str, source, sink, after| Pipeline {
+        name: name.to_owned(),
+        source: (OperatorId(0), source),
+        operators: vec![],
+        sink,
+        after,
+    };
     graph.add_pipeline(pipeline("build", VecSource::new(batches.to_vec()), sink, vec![]));
     let output = CollectSink::new();
     let result = graph.add_sink(OperatorId(2), Arc::clone(&output) as _);
@@ -57,7 +63,8 @@ fn check_column(values: ArrayRef, num_nulls: usize, ascending: &[&str]) {
                     let rows = sorted(vec![key(0, values.data_type(), descending, nulls_first)], (limit, offset), &batches, seed);
                     let rows: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
                     let end = limit.map_or(expected.len(), |limit| expected.len().min(offset + limit));
-                    let case = format!("{} desc {descending} nulls first {nulls_first} limit {limit:?} offset {offset}", values.data_type());
+                    let case =
+                        format!("{} desc {descending} nulls first {nulls_first} limit {limit:?} offset {offset}", values.data_type());
                     assert_eq!(rows, expected[offset.min(end)..end], "{case}");
                 }
             }
@@ -69,7 +76,11 @@ fn check_column(values: ArrayRef, num_nulls: usize, ascending: &[&str]) {
 fn every_type_in_every_direction() {
     let interval = |months, days| Some(IntervalMonthDayNano::new(months, days, 0));
     check_column(Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])), 1, &["false", "true"]);
-    check_column(Arc::new(Int16Array::from(vec![Some(5), Some(i16::MIN), None, Some(i16::MAX), Some(-1)])), 1, &["-32768", "-1", "5", "32767"]);
+    check_column(
+        Arc::new(Int16Array::from(vec![Some(5), Some(i16::MIN), None, Some(i16::MAX), Some(-1)])),
+        1,
+        &["-32768", "-1", "5", "32767"],
+    );
     check_column(Arc::new(Int32Array::from(vec![Some(i32::MAX), Some(i32::MIN), Some(0)])), 0, &["-2147483648", "0", "2147483647"]);
     let longs = vec![Some(i64::MAX), None, Some(i64::MIN), Some(0), Some(-1), None, Some(1)];
     check_column(Arc::new(Int64Array::from(longs)), 2, &["-9223372036854775808", "-1", "0", "1", "9223372036854775807"]);
@@ -78,7 +89,11 @@ fn every_type_in_every_direction() {
     check_column(Arc::new(cents), 1, &["-1.50", "1.49", "1.50"]);
     let wide = Decimal128Array::from(vec![Some(10_i128.pow(30)), Some(-(10_i128.pow(30))), None, Some(7), Some(10_i128.pow(29))]);
     let wide = wide.with_precision_and_scale(38, 0).unwrap();
-    check_column(Arc::new(wide), 1, &["-1000000000000000000000000000000", "7", "100000000000000000000000000000", "1000000000000000000000000000000"]);
+    check_column(
+        Arc::new(wide),
+        1,
+        &["-1000000000000000000000000000000", "7", "100000000000000000000000000000", "1000000000000000000000000000000"],
+    );
     let doubles = vec![Some(f64::NAN), Some(f64::INFINITY), None, Some(-1.5), Some(f64::NEG_INFINITY), Some(1.0)];
     check_column(Arc::new(Float64Array::from(doubles)), 1, &["-inf", "-1.5", "1.0", "inf", "NaN"]);
     check_column(Arc::new(Float32Array::from(vec![Some(-f32::NAN), Some(2.5), Some(-2.5)])), 0, &["-2.5", "2.5", "NaN"]);

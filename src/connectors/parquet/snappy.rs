@@ -2,8 +2,12 @@
 //!
 //! Position: below [`super::codec`]. The format: a length, then elements, each a tag byte with a kind (literal bytes, or
 //! a copy of earlier output with a 1, 2 or 4 byte offset) and a length. Both buffers carry [`PADDING`] bytes, so that
-//! short elements, by far the most, are one 16-byte copy without a look at the remaining space: where an element ends
-//! is checked after the copy, which at worst has touched padding.
+//! short elements, by far the most, are wide copies without a look at the remaining space: where a literal ends is checked
+//! after it was copied, which at worst has touched padding.
+//!
+//! What costs is the chain from one element's length to the next element's tag, and branches nobody can predict. So a short
+//! literal and the copy behind it (8-byte integers look like that) are taken from one load, and the two kinds of copies
+//! are told apart by arithmetic.
 
 use std::mem::MaybeUninit;
 
@@ -60,18 +64,39 @@ fn read_length(input: &[u8]) -> Option<(usize, usize)> {
 /// # Safety
 /// `ip .. ip_end` is readable with PADDING bytes behind it; `op_start .. op_start + size + PADDING` is writable.
 unsafe fn expand(mut ip: *const u8, ip_end: *const u8, op_start: *mut u8, size: usize) -> bool {
-    // SAFETY: `ip <= ip_end` and `op <= op_end` hold at the top of the loop and after every element; loads reach at
-    // most 64 bytes beyond `ip_end` (an element starts before it), stores at most 64 bytes beyond `op_end`; copies
-    // read from `op - offset` with `offset <= op - op_start`. What they read beyond `op` may be uninitialised, is moved
-    // as `MaybeUninit`, and overwritten by later elements before anybody looks at it: output below `op` is initialised.
+    // SAFETY: `ip <= ip_end` and `op <= op_end` hold at the top of the loop; loads reach at most 17 bytes beyond `ip_end` (an
+    // element starts before it). A short literal is stored with 4 or 16 bytes at `op <= op_end`, a long one is checked first.
+    // A copy is checked before it is made (`is_legal_copy`): it reads from `op - offset >= op_start` and ends at `op_end` at the
+    // latest, its stores at most 15 bytes later. What is read beyond `op` may be uninitialised, is moved as `MaybeUninit`, and
+    // overwritten by later elements before anybody looks at it: output below `op` is initialised.
     unsafe {
         let op_end = op_start.add(size);
         let mut op = op_start;
         while ip < ip_end {
-            let tag = usize::from(*ip);
+            let word = ip.cast::<u64>().read_unaligned().to_le() as usize;
+            let tag = word & 0xff;
             if tag & 3 == 0 {
                 let length = (tag >> 2) + 1;
-                if length <= 16 {
+                if length <= 4 && ip_end.offset_from_unsigned(ip) >= 8 {
+                    // A short literal: the copy that mostly follows is in the same word.
+                    op.cast::<u32>().write_unaligned(((word >> 8) as u32).to_le());
+                    let word = word >> (8 * length + 8);
+                    ip = ip.add(1 + length);
+                    op = op.add(length);
+                    if word & 3 == 1 || word & 3 == 2 {
+                        let (length, offset, tag_bytes) = copy_element(word);
+                        if !is_legal_copy(op_start, op, op_end, offset, length) {
+                            return false;
+                        }
+                        ip = ip.add(tag_bytes);
+                        if offset == 8 && length <= 8 {
+                            (ip, op) = expand_every_eighth(ip, ip_end, op, op_end, length);
+                        } else {
+                            copy_earlier(op, offset, length);
+                            op = op.add(length);
+                        }
+                    }
+                } else if length <= 16 {
                     copy16(ip.add(1), op);
                     ip = ip.add(1 + length);
                     op = op.add(length);
@@ -85,8 +110,8 @@ unsafe fn expand(mut ip: *const u8, ip_end: *const u8, op_start: *mut u8, size: 
                     op = op.add(length);
                 }
             } else {
-                let (length, offset, tag_bytes) = copy_element(ip, tag);
-                if offset.wrapping_sub(1) >= op.offset_from_unsigned(op_start) {
+                let (length, offset, tag_bytes) = copy_element(word);
+                if !is_legal_copy(op_start, op, op_end, offset, length) {
                     return false;
                 }
                 ip = ip.add(tag_bytes);
@@ -98,6 +123,61 @@ unsafe fn expand(mut ip: *const u8, ip_end: *const u8, op_start: *mut u8, size: 
             }
         }
         op == op_end
+    }
+}
+
+/// Whether a copy reads what was written and ends where the output ends, or before.
+///
+/// # Safety
+/// All three point into the output or its padding, `op_start` not behind `op`.
+#[inline(always)]
+unsafe fn is_legal_copy(op_start: *const u8, op: *const u8, op_end: *const u8, offset: usize, length: usize) -> bool {
+    // SAFETY: of the caller.
+    let (done, left) = unsafe { (op.offset_from_unsigned(op_start), op_end.offset_from(op)) };
+    offset.wrapping_sub(1) < done && length as isize <= left
+}
+
+/// Copies `length <= 8` bytes from 8 bytes before `op`, and goes on while pairs of a short literal and such a copy follow: sorted
+/// 8-byte integers look like that. Their copies would wait for the stores just before them; here the last 8 bytes stay in
+/// a register, where such a copy is a rotation. Returns where input and output stand then.
+///
+/// # Safety
+/// As [`expand`]; 8 bytes exist before `op`, `length` bytes of output behind it.
+#[inline]
+unsafe fn expand_every_eighth(
+    mut ip: *const u8,
+    ip_end: *const u8,
+    mut op: *mut u8,
+    op_end: *const u8,
+    length: usize,
+) -> (*const u8, *mut u8) {
+    // SAFETY: the first store is within output and padding (of the caller). The loop goes on only with 8 bytes of input and 16
+    // of output left: a pair takes at most 7 and makes at most 12, its stores reach at most 12 bytes.
+    unsafe {
+        let mut last = u64::from_le(op.sub(8).cast::<u64>().read_unaligned());
+        op.cast::<u64>().write_unaligned(last.to_le());
+        op = op.add(length);
+        last = last.rotate_right(8 * length as u32);
+        while ip_end.offset_from(ip) >= 8 && op_end.offset_from(op) >= 16 {
+            let word = u64::from_le(ip.cast::<u64>().read_unaligned());
+            let literal = (word >> 2 & 63) as usize + 1;
+            if word & 3 != 0 || literal > 4 {
+                break;
+            }
+            let copy = word >> (8 * literal + 8);
+            let length = (copy >> 2 & 7) as usize + 4;
+            // A copy with a short offset, which is 8.
+            if copy & 0xffe3 != 0x0801 || length > 8 {
+                break;
+            }
+            op.cast::<u32>().write_unaligned(((word >> 8) as u32).to_le());
+            last = last >> (8 * literal) | (word >> 8) << (64 - 8 * literal);
+            op.add(literal).cast::<u64>().write_unaligned(last.to_le());
+            last = last.rotate_right(8 * length as u32);
+            op = op.add(literal + length);
+            ip = ip.add(literal + 3);
+        }
+        (ip, op)
     }
 }
 
@@ -119,21 +199,20 @@ unsafe fn long_literal(ip: *const u8, length: usize) -> Option<(*const u8, usize
     }
 }
 
-/// Length, offset and bytes of the tag of a copy. Branch-free for the two common kinds: their order is random.
-///
-/// # Safety
-/// Five bytes are readable at `ip`.
+/// Length, offset and bytes of the tag of a copy whose first bytes are `word`. Arithmetic instead of branches for the two common
+/// kinds (1: eleven bits of offset, 2: sixteen), because their order is random.
 #[inline(always)]
-unsafe fn copy_element(ip: *const u8, tag: usize) -> (usize, usize, usize) {
-    // SAFETY: of the caller.
-    let bits = unsafe { ip.add(1).cast::<u32>().read_unaligned() }.to_le() as usize;
-    if tag & 3 == 3 {
-        return ((tag >> 2) + 1, bits, 5);
+fn copy_element(word: usize) -> (usize, usize, usize) {
+    let kind = word & 3;
+    let bits = word >> 8;
+    if kind == 3 {
+        return ((word >> 2 & 63) + 1, bits & 0xffff_ffff, 5);
     }
-    let is_short = tag & 3 == 1;
-    let length = if is_short { ((tag >> 2) & 7) + 4 } else { (tag >> 2) + 1 };
-    let offset = if is_short { ((tag & 0xe0) << 3) | (bits & 0xff) } else { bits & 0xffff };
-    (length, offset, (tag & 3) + 1)
+    let short = kind & 1;
+    let length = (word >> 2 & (63 >> (3 * short))) + 1 + 3 * short;
+    let high = (word & 0xe0) << 3 & short.wrapping_neg();
+    let offset = bits & ((1 << (8 * kind)) - 1) | high;
+    (length, offset, kind + 1)
 }
 
 type Bytes16 = [MaybeUninit<u8>; 16];
@@ -176,19 +255,20 @@ unsafe fn copy_long(from: *const u8, to: *mut u8, length: usize) {
 /// Copies `length <= 64` bytes from `offset` bytes before `op` to `op`, repeating them when `offset < length`.
 ///
 /// # Safety
-/// `offset >= 1`; `offset` bytes exist before `op`; 64 + 16 bytes are writable from the first byte past the copied ones back
-/// to `op`: in other words stores reach at most 15 bytes beyond `op + length`, or 16 beyond `op`.
+/// `offset >= 1`; `offset` bytes exist before `op`; `length` bytes and 16 more are writable at `op`.
 #[inline(always)]
 unsafe fn copy_earlier(mut op: *mut u8, mut offset: usize, length: usize) {
-    // SAFETY: each store starts below `op + length` (or at `op`) and is at most 16 bytes long; each load starts `offset` bytes
-    // before its store. With `offset >= ` the store's width, what is loaded was written before.
+    // SAFETY: each store is 8 bytes long and starts below `op + length + 8`, or below `op + 16`; each load starts at least 8 bytes
+    // before its store, or only its first `offset` bytes are used.
     unsafe {
         let from = op.sub(offset).cast_const();
-        if offset >= 16 {
-            copy16(from, op);
+        if offset >= 8 {
+            copy8(from, op);
+            copy8(from.add(8), op.add(8));
             let mut at = 16;
             while at < length {
-                copy16(from.add(at), op.add(at));
+                copy8(from.add(at), op.add(at));
+                copy8(from.add(at + 8), op.add(at + 8));
                 at += 16;
             }
             return;

@@ -53,11 +53,17 @@ impl Distinct {
     /// Takes rows without NULL in the first argument.
     fn add(&mut self, groups: &[u32], arguments: &[ArrayRef]) -> Result<()> {
         let known = self.pairs.len();
-        let keys: Vec<ArrayRef> = std::iter::once(Arc::new(UInt32Array::from(groups.to_vec())) as ArrayRef).chain(arguments.iter().cloned()).collect();
+        let keys: Vec<ArrayRef> =
+            std::iter::once(Arc::new(UInt32Array::from(groups.to_vec())) as ArrayRef).chain(arguments.iter().cloned()).collect();
         self.pairs.assign(&keys, groups.len(), &mut self.pair_ids)?;
         // New pairs have the next ids in the order of their first rows.
         let mut next = known as u32;
-        let mut is_first = |id: &u32| *id == next && { next += 1; true };
+        let mut is_first = |id: &u32| {
+            *id == next && {
+                next += 1;
+                true
+            }
+        };
         let rows: Vec<u32> = (0_u32..).zip(&self.pair_ids).filter(|(_, id)| is_first(id)).map(|(row, _)| row).collect();
         if rows.len() == groups.len() {
             return self.inner.update(&GroupIds::of_some_rows(groups, self.num_groups), arguments);

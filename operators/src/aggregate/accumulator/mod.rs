@@ -27,8 +27,8 @@ use arrow::{
     array::{Array, ArrayRef},
     buffer::NullBuffer,
     datatypes::{
-        DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
-        Time64MicrosecondType, TimestampMicrosecondType,
+        DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+        IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
     },
 };
 
@@ -103,17 +103,50 @@ pub(crate) enum Computation {
 macro_rules! with_fixed_width {
     ($data_type:expr, $arrow:ident => $body:expr, $otherwise:expr) => {
         match $data_type {
-            DataType::Int16 => { type $arrow = Int16Type; $body }
-            DataType::Int32 => { type $arrow = Int32Type; $body }
-            DataType::Int64 => { type $arrow = Int64Type; $body }
-            DataType::Float32 => { type $arrow = Float32Type; $body }
-            DataType::Float64 => { type $arrow = Float64Type; $body }
-            DataType::Decimal64(..) => { type $arrow = Decimal64Type; $body }
-            DataType::Decimal128(..) => { type $arrow = Decimal128Type; $body }
-            DataType::Date32 => { type $arrow = Date32Type; $body }
-            DataType::Timestamp(..) => { type $arrow = TimestampMicrosecondType; $body }
-            DataType::Time64(_) => { type $arrow = Time64MicrosecondType; $body }
-            DataType::Interval(_) => { type $arrow = IntervalMonthDayNanoType; $body }
+            DataType::Int16 => {
+                type $arrow = Int16Type;
+                $body
+            }
+            DataType::Int32 => {
+                type $arrow = Int32Type;
+                $body
+            }
+            DataType::Int64 => {
+                type $arrow = Int64Type;
+                $body
+            }
+            DataType::Float32 => {
+                type $arrow = Float32Type;
+                $body
+            }
+            DataType::Float64 => {
+                type $arrow = Float64Type;
+                $body
+            }
+            DataType::Decimal64(..) => {
+                type $arrow = Decimal64Type;
+                $body
+            }
+            DataType::Decimal128(..) => {
+                type $arrow = Decimal128Type;
+                $body
+            }
+            DataType::Date32 => {
+                type $arrow = Date32Type;
+                $body
+            }
+            DataType::Timestamp(..) => {
+                type $arrow = TimestampMicrosecondType;
+                $body
+            }
+            DataType::Time64(_) => {
+                type $arrow = Time64MicrosecondType;
+                $body
+            }
+            DataType::Interval(_) => {
+                type $arrow = IntervalMonthDayNanoType;
+                $body
+            }
             _ => $otherwise,
         }
     };

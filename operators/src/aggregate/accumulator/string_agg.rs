@@ -32,8 +32,8 @@ impl Accumulator for StringAgg {
         for (row, group) in groups.ids().iter().enumerate() {
             let Some(text) = texts.get(row) else { continue };
             let delimiter = delimiters.get(row).unwrap_or_default();
-            let joined = self.groups[*group as usize]
-                .get_or_insert_with(|| Joined { bytes: Vec::new(), first_delimiter_bytes: delimiter.len() });
+            let joined =
+                self.groups[*group as usize].get_or_insert_with(|| Joined { bytes: Vec::new(), first_delimiter_bytes: delimiter.len() });
             joined.bytes.extend_from_slice(delimiter);
             joined.bytes.extend_from_slice(text);
             self.heap_bytes += delimiter.len() + text.len();

@@ -15,6 +15,7 @@ pub(crate) mod packed;
 pub(crate) mod plan;
 pub(crate) mod rows;
 pub(crate) mod runs;
+pub(crate) mod sketch;
 pub(crate) mod strings;
 pub(crate) mod table;
 
@@ -95,6 +96,19 @@ impl EncodedKeys {
             EncodedKeys::Packed64(keys) => keys.num_bytes(),
             EncodedKeys::Packed128(keys) => keys.num_bytes(),
             EncodedKeys::Rows(keys) => keys.num_bytes(),
+        }
+    }
+
+    /// Hands out every key's hash.
+    fn for_each_hash(&self, take: impl FnMut(u64)) {
+        fn hashes<K: Keys>(keys: &K, take: impl FnMut(u64)) {
+            (0..keys.len()).map(|index| keys.hash(index)).for_each(take);
+        }
+        match self {
+            EncodedKeys::Unit(_) => {}
+            EncodedKeys::Packed64(keys) => hashes(keys, take),
+            EncodedKeys::Packed128(keys) => hashes(keys, take),
+            EncodedKeys::Rows(keys) => hashes(keys, take),
         }
     }
 

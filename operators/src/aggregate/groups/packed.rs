@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Date32Array, Decimal64Array, DictionaryArray, Float32Array, Float64Array, Int16Array,
-        Int32Array, Int64Array, PrimitiveArray, Time64MicrosecondArray, TimestampMicrosecondArray, UInt32Array,
+        Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Date32Array, Decimal64Array, DictionaryArray, Float32Array,
+        Float64Array, Int16Array, Int32Array, Int64Array, PrimitiveArray, Time64MicrosecondArray, TimestampMicrosecondArray, UInt32Array,
     },
     buffer::NullBuffer,
     datatypes::{
-        DataType, Date32Type, Decimal64Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
-        UInt32Type,
+        DataType, Date32Type, Decimal64Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
+        TimestampMicrosecondType, UInt32Type,
     },
 };
 
@@ -216,7 +216,12 @@ pub(crate) fn canonical_f32(value: f32) -> f32 {
     if value.is_nan() { f32::NAN } else { value + 0.0 }
 }
 
-fn put_primitive<T: ArrowPrimitiveType, W: Word>(field: &Field, column: &ArrayRef, widen: impl Fn(T::Native) -> i64, keys: &mut [W]) -> bool {
+fn put_primitive<T: ArrowPrimitiveType, W: Word>(
+    field: &Field,
+    column: &ArrayRef,
+    widen: impl Fn(T::Native) -> i64,
+    keys: &mut [W],
+) -> bool {
     let column = column.as_primitive::<T>();
     put(field, column.values(), column.nulls().filter(|nulls| nulls.null_count() > 0), widen, keys)
 }

@@ -94,7 +94,8 @@ impl KeyPlan {
     pub(crate) fn index_bits(&self, level: usize) -> Option<u32> {
         let Encoding::Packed64(packing) = self.encoding(level) else { return None };
         let bits = packing.bits();
-        let worthwhile = bits <= SMALL_INDEX_BITS || (bits <= INDEX_BITS_MAX && (1_usize << bits) / INDEX_ENTRIES_PER_GROUP <= self.estimated_groups);
+        let worthwhile =
+            bits <= SMALL_INDEX_BITS || (bits <= INDEX_BITS_MAX && (1_usize << bits) / INDEX_ENTRIES_PER_GROUP <= self.estimated_groups);
         worthwhile.then_some(bits)
     }
 

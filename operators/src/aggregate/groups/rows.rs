@@ -7,8 +7,8 @@ use std::{ops::Range, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewBuilder, BooleanBuilder, Decimal128Array, IntervalMonthDayNanoArray, PrimitiveArray,
-        PrimitiveBuilder,
+        Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryViewBuilder, BooleanBuilder, Decimal128Array, IntervalMonthDayNanoArray,
+        PrimitiveArray, PrimitiveBuilder,
     },
     datatypes::{
         ArrowNativeType, DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BooleanArray, Date32Array, Decimal64Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
-        IntervalMonthDayNanoArray,
+        ArrayRef, BooleanArray, Date32Array, Decimal64Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array,
+        Int64Array, IntervalMonthDayNanoArray,
     },
     datatypes::{DataType, IntervalMonthDayNano},
 };
@@ -45,7 +45,11 @@ fn counts_skip_nulls_only_where_they_have_an_argument() {
 fn sums_have_the_types_of_postgresql_and_skip_nulls() {
     let cases: Vec<(ArrayRef, DataType, [&str; 3])> = vec![
         (Arc::new(Int16Array::from(vec![Some(1), Some(30000), Some(2), None, Some(3), Some(30000)])), DataType::Int64, ["6", "60000", ""]),
-        (Arc::new(Int32Array::from(vec![Some(i32::MAX), Some(-7), Some(i32::MAX), None, None, None])), DataType::Int64, ["4294967294", "-7", ""]),
+        (
+            Arc::new(Int32Array::from(vec![Some(i32::MAX), Some(-7), Some(i32::MAX), None, None, None])),
+            DataType::Int64,
+            ["4294967294", "-7", ""],
+        ),
         (
             Arc::new(Int64Array::from(vec![Some(i64::MAX), Some(i64::MIN), Some(i64::MAX), None, Some(i64::MAX), Some(i64::MIN)])),
             DataType::Decimal128(38, 0),
@@ -99,7 +103,11 @@ fn averages_are_rounded_half_away_from_zero_at_sixteen_digits() {
 fn extremes_of_every_type() {
     let cases: Vec<(ArrayRef, [&str; 3], [&str; 3])> = vec![
         (Arc::new(Int16Array::from(vec![Some(3), Some(-1), Some(i16::MIN), None, Some(4), None])), ["-32768", "-1", ""], ["4", "-1", ""]),
-        (Arc::new(Int64Array::from(vec![Some(3), Some(i64::MAX), None, None, None, None])), ["3", "9223372036854775807", ""], ["3", "9223372036854775807", ""]),
+        (
+            Arc::new(Int64Array::from(vec![Some(3), Some(i64::MAX), None, None, None, None])),
+            ["3", "9223372036854775807", ""],
+            ["3", "9223372036854775807", ""],
+        ),
         (decimals(&[Some(150), Some(-1), Some(149), None, None, Some(1)]), ["1.49", "-0.01", ""], ["1.50", "0.01", ""]),
         // NaN is greater than any other number, infinity included.
         (
@@ -107,9 +115,21 @@ fn extremes_of_every_type() {
             ["1.0", "NaN", ""],
             ["NaN", "NaN", ""],
         ),
-        (Arc::new(Date32Array::from(vec![Some(0), Some(-1), Some(31), None, None, None])), ["1970-01-01", "1969-12-31", ""], ["1970-02-01", "1969-12-31", ""]),
-        (Arc::new(BooleanArray::from(vec![Some(true), Some(true), Some(false), None, None, None])), ["false", "true", ""], ["true", "true", ""]),
-        (text(&[Some("b"), Some(""), Some("a longer text than twelve bytes"), None, Some("é"), Some("x")]), ["a longer text than twelve bytes", "", ""], ["é", "x", ""]),
+        (
+            Arc::new(Date32Array::from(vec![Some(0), Some(-1), Some(31), None, None, None])),
+            ["1970-01-01", "1969-12-31", ""],
+            ["1970-02-01", "1969-12-31", ""],
+        ),
+        (
+            Arc::new(BooleanArray::from(vec![Some(true), Some(true), Some(false), None, None, None])),
+            ["false", "true", ""],
+            ["true", "true", ""],
+        ),
+        (
+            text(&[Some("b"), Some(""), Some("a longer text than twelve bytes"), None, Some("é"), Some("x")]),
+            ["a longer text than twelve bytes", "", ""],
+            ["é", "x", ""],
+        ),
         (dictionary(&["z", "m", "a"], &[Some(1), Some(0), Some(2), None, Some(1), Some(0)]), ["a", "z", ""], ["m", "z", ""]),
     ];
     for (values, smallest, largest) in cases {
@@ -184,7 +204,10 @@ fn distinct_arguments_count_once() {
     let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(5), Some(1 << 40), Some(5), None, Some(6), Some(1 << 40)]));
     let words = dictionary(&["u", "v"], &[Some(0), Some(1), Some(0), None, Some(0), Some(0)]);
     let batches = [batch(vec![keys(), values, words])];
-    let distinct = |function, index, argument: DataType, result| AggregateCall { distinct: true, ..call(function, vec![column(index, argument)], result) };
+    let distinct = |function, index, argument: DataType, result| AggregateCall {
+        distinct: true,
+        ..call(function, vec![column(index, argument)], result)
+    };
     let average = DataType::Decimal128(38, 16);
     let calls = vec![
         distinct(Count, 1, DataType::Int64, DataType::Int64),
@@ -207,7 +230,8 @@ fn filtered_rows_do_not_count_but_their_groups_exist() {
     let values: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 4, 8, 16, 32]));
     let filter: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), Some(false), Some(false), Some(true), None, Some(false)]));
     let batches = [batch(vec![keys(), values, filter])];
-    let filtered = |function, arguments, result| AggregateCall { filter: Some(column(2, DataType::Boolean)), ..call(function, arguments, result) };
+    let filtered =
+        |function, arguments, result| AggregateCall { filter: Some(column(2, DataType::Boolean)), ..call(function, arguments, result) };
     let argument = || vec![column(1, DataType::Int64)];
     let calls = vec![
         filtered(CountStar, vec![], DataType::Int64),

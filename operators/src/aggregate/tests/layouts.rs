@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, BooleanArray, Date32Array, Decimal64Array, Decimal128Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray,
-        TimestampMicrosecondArray,
+        ArrayRef, BooleanArray, Date32Array, Decimal64Array, Decimal128Array, Float64Array, Int16Array, Int32Array, Int64Array,
+        IntervalMonthDayNanoArray, TimestampMicrosecondArray,
     },
     datatypes::{DataType, IntervalMonthDayNano},
 };
@@ -42,12 +42,20 @@ fn one_key_of_every_type() {
     let integers = |a: i64, b: i64| rows.clone().map(|row| pick(row).map(|first| if first { a } else { b })).collect::<Vec<_>>();
     let cases: Vec<(ArrayRef, &str, &str)> = vec![
         (Arc::new(Int16Array::from(vec![Some(7), None, Some(7), Some(-7), None, Some(7)])), "7", "-7"),
-        (Arc::new(Int32Array::from(vec![Some(i32::MAX), None, Some(i32::MAX), Some(i32::MIN), None, Some(i32::MAX)])), "2147483647", "-2147483648"),
+        (
+            Arc::new(Int32Array::from(vec![Some(i32::MAX), None, Some(i32::MAX), Some(i32::MIN), None, Some(i32::MAX)])),
+            "2147483647",
+            "-2147483648",
+        ),
         (Arc::new(Int64Array::from(integers(i64::MAX, i64::MIN))), "9223372036854775807", "-9223372036854775808"),
         (Arc::new(Date32Array::from(vec![Some(0), None, Some(0), Some(1), None, Some(0)])), "1970-01-01", "1970-01-02"),
         (Arc::new(Decimal64Array::from(integers(150, -150)).with_precision_and_scale(15, 2).unwrap()), "1.50", "-1.50"),
         (
-            Arc::new(Decimal128Array::from(vec![Some(1), None, Some(1), Some(10_i128.pow(30)), None, Some(1)]).with_precision_and_scale(38, 0).unwrap()),
+            Arc::new(
+                Decimal128Array::from(vec![Some(1), None, Some(1), Some(10_i128.pow(30)), None, Some(1)])
+                    .with_precision_and_scale(38, 0)
+                    .unwrap(),
+            ),
             "1",
             "1000000000000000000000000000000",
         ),
@@ -98,8 +106,13 @@ fn several_keys_in_64_and_128_bits_and_beyond() {
     check(&two, vec![None, None], 0, expected);
     check(&two, vec![Some((1, 1)), None], 0, expected);
     let three = [batch(vec![Arc::clone(&a), Arc::clone(&b), Arc::clone(&c), values()])];
-    let expected: &[&[&str]] =
-        &[&["1", "-1", "n", "2", "5"], &["1", "-2", "n", "1", "2"], &["", "", "r", "1", "8"], &["2", "", "", "1", "16"], &["1", "-1", "r", "1", "32"]];
+    let expected: &[&[&str]] = &[
+        &["1", "-1", "n", "2", "5"],
+        &["1", "-2", "n", "1", "2"],
+        &["", "", "r", "1", "8"],
+        &["2", "", "", "1", "16"],
+        &["1", "-1", "r", "1", "32"],
+    ];
     check(&three, vec![Some((0, 9)), Some((-9, 0)), None], 0, expected);
     check(&three, vec![None, None, None], 0, expected);
     let four = [batch(vec![a, b, c, d, values()])];

@@ -42,7 +42,13 @@ fn rows(spec: &AggregateSpec, limits: Option<Limits>, batches: &[Batch], seed: u
     let aggregate = Arc::new(Aggregate { shared: Shared::new(spec, limits).map(Arc::new) });
     let mut graph = PipelineGraph::new();
     let sink = graph.add_sink(OperatorId(1), aggregate.sink());
-    let pipeline = |name: &str, source, sink, after| Pipeline { name: name.to_owned(), source: (OperatorId(0), source), operators: vec![], sink, after };
+    let pipeline = |name: &str, source, sink, after| Pipeline {
+        name: name.to_owned(),
+        source: (OperatorId(0), source),
+        operators: vec![],
+        sink,
+        after,
+    };
     graph.add_pipeline(pipeline("build", VecSource::new(batches.to_vec()), sink, vec![]));
     let output = CollectSink::new();
     let result = graph.add_sink(OperatorId(2), Arc::clone(&output) as _);

@@ -102,3 +102,33 @@ fn common_subexpressions_and_plain_columns() {
     assert!(Arc::ptr_eq(&columns[1], &input));
     assert_eq!(*columns[2], *bigints(&[Some(2), None]));
 }
+
+#[test]
+fn blends_over_many_rows() {
+    // More than one word of 64 rows and a rest, with NULLs in a branch.
+    let values: Vec<Option<i64>> = (0..150).map(|i| (i % 10 != 3).then_some(i)).collect();
+    let x = || column(0, DataType::Int64);
+    let below = |limit| compare(Comparison::Less, x(), literal(Scalar::Int64(limit)));
+    let expression = Expression::Case {
+        branches: vec![(below(20), literal(Scalar::Int64(-1))), (below(100), x())],
+        otherwise: None,
+        data_type: DataType::Int64,
+    };
+    let expected: Vec<String> = values
+        .iter()
+        .map(|value| match value {
+            Some(v) if *v < 20 => "-1".to_owned(),
+            Some(v) if *v < 100 => v.to_string(),
+            _ => "NULL".to_owned(),
+        })
+        .collect();
+    assert_eq!(shown(&expression, &batch(vec![bigints(&values)])).unwrap(), expected);
+}
+
+#[test]
+fn equal_texts_over_many_rows() {
+    let words: Vec<Option<&str>> = (0..150).map(|i| Some(["MAIL", "SHIP", "a text that no view holds itself"][i % 3])).collect();
+    let is_ship = compare(Comparison::Equal, column(0, DataType::Utf8View), literal(text("SHIP")));
+    let rows = selected(&is_ship, &batch(vec![texts(&words)])).unwrap();
+    assert_eq!(rows, (0..150).filter(|i| i % 3 == 1).collect::<Vec<_>>());
+}

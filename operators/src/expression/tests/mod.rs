@@ -57,10 +57,6 @@ fn bigints(values: &[Option<i64>]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
 }
 
-fn dates(values: &[i32]) -> ArrayRef {
-    Arc::new(Date32Array::from(values.to_vec()))
-}
-
 fn texts(values: &[Option<&str>]) -> ArrayRef {
     Arc::new(StringViewArray::from_iter(values.iter().copied()))
 }
