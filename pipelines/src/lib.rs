@@ -15,7 +15,7 @@
 //! then [`memory`], [`cancel`], [`metrics`], [`error`], and [`testing`] for those who test operators.
 //!
 //! Deliberately elsewhere: everything relational (`operators`), SQL, files and networks (`arneb`).
-//! Nothing here awaits; a source or sink that has to wait says [`Flow::Blocked`] and is woken by a
+//! Nothing here awaits; a source or sink that has to wait answers [`Poll::Blocked`] and is woken by a
 //! [`std::task::Waker`].
 
 pub mod batch;

@@ -1,6 +1,6 @@
 //! Operators: the middle of a pipeline. They get a batch and push what becomes of it.
 //!
-//! Position: source → [operator] → … → sink. An operator never blocks, never waits for another chain and
+//! Position: source → **operator** → … → sink. An operator never blocks, never waits for another chain and
 //! never calls into the pool; what must see all rows before it can go on is a sink.
 
 use crate::{Batch, Flow, LocalContext, Result, metrics::Counters};

@@ -1,6 +1,6 @@
 //! Sinks: the last of a pipeline, where rows gather; the pipeline breakers.
 //!
-//! Position: source → operators → [sink]. Several pipelines may feed one sink (that is how UNION ALL works):
+//! Position: source → operators → **sink**. Several pipelines may feed one sink (that is how UNION ALL works):
 //! it finishes when all of them have ended.
 //!
 //! ```text

@@ -1,6 +1,6 @@
 //! Sources: the first of a pipeline. The shared part knows the work, the local part hands out batches.
 //!
-//! Position: [source] → operators → sink. Deliberately not here: prefetching threads; a source that waits
+//! Position: **source** → operators → sink. Deliberately not here: prefetching threads; a source that waits
 //! for something outside the pool answers [`Poll::Blocked`].
 
 use std::task::Waker;

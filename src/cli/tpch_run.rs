@@ -31,7 +31,7 @@ pub struct RunArguments {
     /// Scale factor; answers are known for 0.01, 0.1, 1 and 10.
     #[arg(long, short, default_value_t = 1.0, value_name = "N")]
     pub scale: f64,
-    /// Directory of the Parquet files; generated into it if they are not there [default: tpch-data/sf<N>]
+    /// Directory of the Parquet files; generated into it if they are not there [default: tpch-data/sfN]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Which queries: 1,6 or 1-5 [default: all]

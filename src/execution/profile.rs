@@ -1,6 +1,6 @@
 //! The profile of a query, `profile/v1`: the plan, what was expected of every node, and what happened.
 //!
-//! Position: made from the plan and the scheduler's counters; read by EXPLAIN [ANALYZE] in text and JSON, and by
+//! Position: made from the plan and the scheduler's counters; read by EXPLAIN (ANALYZE) in text and JSON, and by
 //! the benchmark's output. Operators hold no counters of rows or time: the loop that drives the pipelines does.
 
 use pipelines::{GraphMetrics, metrics::PipelineMetrics};

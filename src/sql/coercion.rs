@@ -107,12 +107,12 @@ pub fn is_implicit(from: &DataType, to: &DataType) -> bool {
     if is_number(from) && is_number(to) {
         return rank(from) <= rank(to);
     }
-    match (from, to) {
-        (DataType::Date32, DataType::Timestamp(..)) => true,
-        (DataType::Timestamp(_, None), DataType::Timestamp(_, Some(_))) => true,
-        (DataType::Time64(_), DataType::Interval(_)) => true,
-        _ => false,
-    }
+    matches!(
+        (from, to),
+        (DataType::Date32, DataType::Timestamp(..))
+            | (DataType::Timestamp(_, None), DataType::Timestamp(_, Some(_)))
+            | (DataType::Time64(_), DataType::Interval(_))
+    )
 }
 
 /// Whether `CAST(from AS to)` exists.

@@ -177,8 +177,8 @@ fn overwrite<T: Copy>(result: &mut [T], rows: &BooleanBuffer, choice: Values<'_,
     match choice {
         Values::Constant(value) => {
             for (chunk, word) in chunks.iter_mut().zip(words.iter()) {
-                for lane in 0..LANES {
-                    chunk[lane] = if word >> lane & 1 == 1 { value } else { chunk[lane] };
+                for (lane, slot) in chunk.iter_mut().enumerate() {
+                    *slot = if word >> lane & 1 == 1 { value } else { *slot };
                 }
             }
         }

@@ -20,7 +20,7 @@
 //! | [`statistics`], [`sample`] | what the optimizer gets to know |
 //! | [`plan`], [`source`] | a scan's plan and its pipeline source |
 //! | [`row_group`], [`filter`] | one morsel: windows, filters, outputs |
-//! | [`column`], [`output`] | reading a column under a selection; building Arrow arrays |
+//! | [`mod@column`], [`output`] | reading a column under a selection; building Arrow arrays |
 //! | [`chunk_bytes`], [`page`], [`codec`], [`snappy`], [`rle`], [`stock`] | from bytes in a file to codes and values |
 //! | [`mask`], [`fault`] | selections; what can be wrong, and where |
 //!

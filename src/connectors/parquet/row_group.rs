@@ -129,7 +129,7 @@ impl RowGroupScan {
     }
 
     /// The next batch of the current morsel; `None` when it is exhausted.
-    pub fn next(&mut self) -> Result<Option<Batch>> {
+    pub fn next_batch(&mut self) -> Result<Option<Batch>> {
         while let Some(current) = &self.current {
             if current.next_row >= current.morsel.rows.end || current.is_dead {
                 self.current = None;

@@ -43,7 +43,7 @@ pub fn sample_selectivity(footers: &[Arc<Footer>], columns: &[Column], filters: 
         morsel.rows = start..start + length;
         scanned += length;
         scan.start(morsel)?;
-        while let Some(batch) = scan.next()? {
+        while let Some(batch) = scan.next_batch()? {
             passed += batch.num_rows();
         }
     }

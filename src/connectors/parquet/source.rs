@@ -63,7 +63,7 @@ impl LocalSource for LocalParquetSource {
                 self.rows_to_count -= rows;
                 return Ok(Poll::Batch(Batch::new(Vec::new(), rows)));
             }
-            if let Some(batch) = self.scan.next()? {
+            if let Some(batch) = self.scan.next_batch()? {
                 return Ok(Poll::Batch(batch));
             }
             self.cancel.check()?;

@@ -165,8 +165,8 @@ impl<'a> Binder<'a> {
         let (l, r) = (left.data_type.clone(), right.data_type.clone());
         // The types both sides are brought to, and that of the result.
         let (l_to, r_to, result) = match (op, &l, &r) {
-            (Add | Subtract, Date32, integer) if matches!(integer, DataType::Int16 | DataType::Int32) => (Date32, DataType::Int32, Date32),
-            (Add, integer, Date32) if matches!(integer, DataType::Int16 | DataType::Int32) => return self.arithmetic(op, right, left),
+            (Add | Subtract, Date32, DataType::Int16 | DataType::Int32) => (Date32, DataType::Int32, Date32),
+            (Add, DataType::Int16 | DataType::Int32, Date32) => return self.arithmetic(op, right, left),
             (Subtract, Date32, Date32) => (Date32, Date32, DataType::Int32),
             (Add | Subtract, Date32, Interval(_)) => (types::timestamp(), types::interval(), types::timestamp()),
             (Add | Subtract, Timestamp(..), Interval(_)) => (l.clone(), r.clone(), l.clone()),
