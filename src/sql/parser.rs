@@ -138,7 +138,7 @@ fn parse_piece(piece: &Piece<'_>) -> Result<Statement> {
 }
 
 /// Runs `work` on a thread of its own, whose stack is as large as asked (and costs only what is used of it).
-pub(super) fn on_large_stack<T: Send>(bytes: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(crate) fn on_large_stack<T: Send>(bytes: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("sql".to_owned()).stack_size(bytes).spawn_scoped(scope, work);
         match thread.map(|thread| thread.join()) {
