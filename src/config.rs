@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn broken_toml_names_its_line() {
-        assert_eq!(error("port = 1\nbind_address = \"x\nport").place, "arneb.toml:2");
+        assert_eq!(error("port = 1\nbind_address = = \"x\"\n").place, "arneb.toml:2");
     }
 
     #[test]

@@ -7,14 +7,15 @@ use std::{path::Path, sync::Arc};
 use tokio::net::TcpListener;
 
 use super::{ServeArguments, default_memory_bytes};
+use crate::connectors::parquet::ParquetTable;
 use crate::{
     Engine,
     catalog::memory::MemoryCatalog,
     config::{Config, Format, Role, TableConfig},
-    connectors::{Table, csv::CsvTable, parquet::ParquetTable, tpch::TpchCatalog},
+    connectors::{Table, csv::CsvTable, tpch::TpchCatalog},
     engine::EngineOptions,
     error::{Error, ErrorKind, Result},
-    server::pgwire,
+    server,
 };
 
 /// The file that is read when no other is named.
@@ -106,7 +107,7 @@ async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
     for table in &config.tables {
         tracing::info!(name = table.name, path = table.path, "table");
     }
-    pgwire::serve(engine, listener, stop_signal()).await;
+    server::pgwire::serve(engine, listener, stop_signal()).await;
     tracing::info!("arneb stopped");
     Ok(())
 }
