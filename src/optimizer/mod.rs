@@ -24,7 +24,12 @@ mod testing;
 mod tpch_plans;
 mod unnest_subqueries;
 
-use crate::{catalog::Catalogs, error::Result, plan::logical::Query};
+use crate::{
+    catalog::Catalogs,
+    error::Result,
+    plan::logical::{Expr, LogicalPlan, Query},
+    sql::parser::on_large_stack,
+};
 
 use rule::Rule;
 
@@ -74,7 +79,22 @@ pub fn rules() -> Vec<Box<dyn Rule>> {
 ///
 /// # Errors
 /// What rules fail with: statistics that cannot be read, constants that cannot be folded.
-pub fn optimize(mut query: Query, context: &OptimizerContext<'_>, observe: &mut dyn FnMut(&'static str, &Query)) -> Result<Query> {
+pub fn optimize(query: Query, context: &OptimizerContext<'_>, observe: &mut dyn FnMut(&'static str, &Query)) -> Result<Query> {
+    if depth(&query.root).max(query.ctes.iter().map(|cte| depth(&cte.plan)).max().unwrap_or(0)) <= DEPTH_WITHOUT_CARE {
+        return apply_rules(query, context, observe);
+    }
+    let mut steps = vec![];
+    let query = on_large_stack(STACK_BYTES, || apply_rules(query, context, &mut |rule, query| steps.push((rule, query.clone()))))?;
+    steps.iter().for_each(|(rule, query)| observe(rule, query));
+    Ok(query)
+}
+
+/// Stack for plans of the deepest nesting that the binder allows; only what is used of it costs memory.
+const STACK_BYTES: usize = 1 << 30;
+/// Nodes and operands within each other that the calling thread's own stack is surely good for.
+const DEPTH_WITHOUT_CARE: usize = 100;
+
+fn apply_rules(mut query: Query, context: &OptimizerContext<'_>, observe: &mut dyn FnMut(&'static str, &Query)) -> Result<Query> {
     for rule in rules() {
         let before = query.clone();
         query = rule.apply(query, context)?;
@@ -83,4 +103,21 @@ pub fn optimize(mut query: Query, context: &OptimizerContext<'_>, observe: &mut 
         }
     }
     Ok(query)
+}
+
+/// How deep nodes and operands of their expressions lie within each other.
+fn depth(plan: &LogicalPlan) -> usize {
+    let below = plan.inputs().into_iter().map(depth).max().unwrap_or(0);
+    let mut in_expressions = 0;
+    plan.for_each_expr(|expr| in_expressions = in_expressions.max(depth_of_expression(expr)));
+    1 + below.max(in_expressions)
+}
+
+fn depth_of_expression(expr: &Expr) -> usize {
+    let mut below = match expr {
+        Expr::Subquery(subquery) => depth(&subquery.plan),
+        _ => 0,
+    };
+    expr.for_each_child(|child| below = below.max(depth_of_expression(child)));
+    1 + below
 }

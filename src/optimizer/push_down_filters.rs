@@ -14,7 +14,10 @@ use operators::{Scalar, expression::Comparison};
 use super::{OptimizerContext, rule::Rule};
 use crate::{
     error::Result,
-    plan::{logical::*, rewrite::Substitution},
+    plan::{
+        logical::*,
+        rewrite::{Substitution, add_new},
+    },
 };
 
 /// The rule.
@@ -78,8 +81,8 @@ fn push(plan: LogicalPlan, conjuncts: Vec<Expr>, columns: &Columns) -> LogicalPl
 }
 
 fn add(conjuncts: &mut Vec<Expr>, conjunct: Expr) {
-    if !conjunct.is_true() && !conjuncts.contains(&conjunct) {
-        conjuncts.push(conjunct);
+    if !conjunct.is_true() {
+        add_new(conjuncts, conjunct);
     }
 }
 

@@ -13,6 +13,17 @@ use operators::{
 use super::logical::*;
 use crate::error::Result;
 
+/// Longest list of expressions that is searched for equal ones: generated SQL has conditions of many thousands,
+/// and every one would be compared with every other.
+pub const COMPARED_MAX: usize = 256;
+
+/// Adds `expr` to `list` unless it is there already (as far as that is looked for, see [`COMPARED_MAX`]).
+pub fn add_new(list: &mut Vec<Expr>, expr: Expr) {
+    if list.len() > COMPARED_MAX || !list.contains(&expr) {
+        list.push(expr);
+    }
+}
+
 /// What a column is replaced by.
 pub type Substitution = HashMap<ColumnId, Expr>;
 

@@ -138,7 +138,7 @@ fn parse_piece(piece: &Piece<'_>) -> Result<Statement> {
 }
 
 /// Runs `work` on a thread of its own, whose stack is as large as asked (and costs only what is used of it).
-pub(super) fn on_large_stack<T: Send>(bytes: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(crate) fn on_large_stack<T: Send>(bytes: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("sql".to_owned()).stack_size(bytes).spawn_scoped(scope, work);
         match thread.map(|thread| thread.join()) {
@@ -158,7 +158,10 @@ pub(super) fn too_complex() -> Error {
 fn parse_tokens(text: &str, tokens: Vec<TokenWithSpan>) -> Result<ast::Statement> {
     let dialect = PostgreSqlDialect {};
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
-    let mut statement = parser.parse_statement().map_err(|error| parser_error(&error, text))?;
+    let mut statement = match parser.parse_statement() {
+        Ok(statement) => statement,
+        Err(error) => return Err(parser_error(&error, parser.get_current_token(), text)),
+    };
     let rest = parser.peek_token();
     if rest.token != Token::EOF {
         return Err(near(&rest.token.to_string(), position::of_span(text, rest.span)));
@@ -205,12 +208,16 @@ fn refuse_unparsable(tokens: &[TokenWithSpan]) -> std::result::Result<(), (&'sta
 }
 
 /// The parser's message names what it expected, what it found, and (in words) where.
-fn parser_error(error: &ParserError, text: &str) -> Error {
+fn parser_error(error: &ParserError, last: &TokenWithSpan, text: &str) -> Error {
     let message = match error {
         ParserError::RecursionLimitExceeded => return too_complex(),
         ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
     };
-    let (message, location) = split_location(message);
+    let (message, mut location) = split_location(message);
+    // Of a FROM in the place of an expression the parser gives the place of what follows.
+    if message.starts_with("Expected an expression, found: ") {
+        location = Some(last.span.start);
+    }
     let position = location.and_then(|l| position::of_location(text, l));
     match message.split_once(", found: ") {
         Some((_, "EOF")) => Error::syntax("syntax error at end of input").at(Some(text.chars().count() + 1)),

@@ -15,7 +15,10 @@ mod projections;
 use std::collections::BTreeSet;
 
 use super::{OptimizerContext, rule::Rule};
-use crate::{error::Result, plan::logical::*};
+use crate::{
+    error::Result,
+    plan::{logical::*, rewrite::add_new},
+};
 
 /// The rule.
 pub struct RemoveRedundant;
@@ -63,8 +66,7 @@ fn merge_filters(input: LogicalPlan, predicate: Vec<Expr>) -> LogicalPlan {
     let mut predicate: Vec<Expr> = predicate.into_iter().filter(|conjunct| !conjunct.is_true()).collect();
     match input {
         LogicalPlan::Filter { input, predicate: mut below } => {
-            predicate.retain(|conjunct| !below.contains(conjunct));
-            below.extend(predicate);
+            predicate.drain(..).for_each(|conjunct| add_new(&mut below, conjunct));
             input.filtered(below)
         }
         input => input.filtered(predicate),

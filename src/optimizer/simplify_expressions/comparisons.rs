@@ -5,7 +5,10 @@ use arrow::datatypes::{DataType, TimeUnit};
 use operators::{Scalar, expression::Comparison, types};
 
 use super::{Facts, constants};
-use crate::plan::logical::{Columns, Expr};
+use crate::plan::{
+    logical::{Columns, Expr},
+    rewrite::COMPARED_MAX,
+};
 
 const MICROSECONDS_PER_DAY: i128 = 86_400_000_000;
 
@@ -69,18 +72,21 @@ fn in_list(operand: Expr, mut list: Vec<Scalar>, facts: Facts<'_>) -> Expr {
             return in_list((**inner).clone(), narrow, facts);
         }
     }
-    let mut distinct: Vec<Scalar> = vec![];
-    for value in list.drain(..) {
-        if !distinct.contains(&value) {
-            distinct.push(value);
+    if list.len() <= COMPARED_MAX {
+        let mut distinct: Vec<Scalar> = vec![];
+        for value in list {
+            if !distinct.contains(&value) {
+                distinct.push(value);
+            }
         }
+        list = distinct;
     }
-    match (distinct.as_slice(), &operand) {
+    match (list.as_slice(), &operand) {
         ([value], _) => Expr::equal(operand, Expr::Literal(value.clone())),
         (values, Expr::Literal(operand)) if values.iter().all(|value| constants::order(operand, value).is_some()) => {
             Expr::boolean(values.iter().any(|value| constants::order(operand, value).is_some_and(|order| order.is_eq())))
         }
-        _ => Expr::InList { operand: Box::new(operand), list: distinct },
+        _ => Expr::InList { operand: Box::new(operand), list },
     }
 }
 

@@ -8,7 +8,10 @@ use operators::{
 };
 
 use super::{Facts, constants};
-use crate::plan::logical::Expr;
+use crate::plan::{
+    logical::Expr,
+    rewrite::{COMPARED_MAX, add_new},
+};
 
 /// Conjuncts that are all true for the same rows; `None` if there is no such row.
 pub(super) fn simplify(conjuncts: Vec<Expr>, facts: Facts<'_>) -> Option<Vec<Expr>> {
@@ -17,9 +20,12 @@ pub(super) fn simplify(conjuncts: Vec<Expr>, facts: Facts<'_>) -> Option<Vec<Exp
         if conjunct.is_never_true() {
             return None;
         }
-        if !conjunct.is_true() && !kept.contains(&conjunct) {
-            kept.push(conjunct);
+        if !conjunct.is_true() {
+            add_new(&mut kept, conjunct);
         }
+    }
+    if kept.len() > COMPARED_MAX {
+        return Some(kept);
     }
     let kept = combine(kept)?;
     Some(without_implied_null_tests(kept))
@@ -46,6 +52,13 @@ fn condition(expr: Expr, facts: Facts<'_>) -> Expr {
         Expr::Function(ScalarFunction::Coalesce, mut arguments, _) if arguments.len() == 2 && arguments[1].is_never_true() => {
             condition(arguments.swap_remove(0), facts)
         }
+        Expr::Not(operand) => match *operand {
+            // A function that is never NULL: what it is not is FALSE.
+            Expr::Function(ScalarFunction::Coalesce, mut arguments, _) if arguments.len() == 2 && arguments[1].is_true() => {
+                condition(Expr::not(arguments.swap_remove(0)), facts)
+            }
+            operand => Expr::not(operand),
+        },
         Expr::Compare(Comparison::Equal, left, right) if left == right && !left.can_fail() && !left.has_subquery() => {
             Expr::is_not_null(*left)
         }

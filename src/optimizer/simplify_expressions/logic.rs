@@ -6,7 +6,10 @@ use operators::{
 };
 
 use super::{Facts, constants};
-use crate::plan::logical::Expr;
+use crate::plan::{
+    logical::Expr,
+    rewrite::{COMPARED_MAX, add_new},
+};
 
 pub(super) fn simplify(expr: Expr, facts: Facts<'_>) -> Expr {
     match expr {
@@ -60,8 +63,8 @@ fn and(operands: Vec<Expr>) -> Expr {
         if matches!(operand, Expr::Literal(Scalar::Boolean(false))) {
             return operand;
         }
-        if !operand.is_true() && !kept.contains(&operand) {
-            kept.push(operand);
+        if !operand.is_true() {
+            add_new(&mut kept, operand);
         }
     }
     Expr::and(kept)
@@ -73,8 +76,8 @@ fn or(operands: Vec<Expr>) -> Expr {
         if operand.is_true() {
             return operand;
         }
-        if !matches!(operand, Expr::Literal(Scalar::Boolean(false))) && !kept.contains(&operand) {
-            kept.push(operand);
+        if !matches!(operand, Expr::Literal(Scalar::Boolean(false))) {
+            add_new(&mut kept, operand);
         }
     }
     Expr::or(merge_equalities(kept))
@@ -82,37 +85,50 @@ fn or(operands: Vec<Expr>) -> Expr {
 
 /// `x = 1 or x in (2, 3)` is `x in (1, 2, 3)`, NULLs included.
 fn merge_equalities(alternatives: Vec<Expr>) -> Vec<Expr> {
-    let mut merged: Vec<Expr> = vec![];
+    // Lists take the place of the first alternative that tests their operand.
+    let mut merged: Vec<Result<Expr, (Expr, Vec<Scalar>)>> = vec![];
     for alternative in alternatives {
-        let Some((operand, list)) = as_list(&alternative) else {
-            merged.push(alternative);
-            continue;
-        };
-        let known = merged.iter_mut().find(|other| as_list(other).is_some_and(|(known, _)| known == operand));
-        match known {
-            Some(other) => {
-                let mut all = as_list(other).map(|(_, list)| list).unwrap_or_default();
-                list.into_iter().for_each(|value| {
-                    if !all.contains(&value) {
-                        all.push(value);
-                    }
-                });
-                *other = Expr::InList { operand: Box::new(operand.clone()), list: all };
+        let (operand, list) = match into_list(alternative) {
+            Ok(list) => list,
+            Err(other) => {
+                merged.push(Ok(other));
+                continue;
             }
-            None => merged.push(alternative),
+        };
+        let searched = merged.iter_mut().take(COMPARED_MAX);
+        match searched.filter_map(|known| known.as_mut().err()).find(|(known, _)| *known == operand) {
+            Some((_, known)) => known.extend(list),
+            None => merged.push(Err((operand, list))),
         }
     }
-    merged
+    merged.into_iter().map(|known| known.unwrap_or_else(|(operand, list)| from_list(operand, list))).collect()
 }
 
-fn as_list(expr: &Expr) -> Option<(&Expr, Vec<Scalar>)> {
+/// The operand and the constants it is compared with, if `expr` is IN or an equality with a constant.
+fn into_list(expr: Expr) -> Result<(Expr, Vec<Scalar>), Expr> {
     match expr {
-        Expr::Compare(Comparison::Equal, operand, value) => match &**value {
-            Expr::Literal(value) if !operand.is_constant() => Some((operand, vec![value.clone()])),
-            _ => None,
+        Expr::Compare(Comparison::Equal, operand, value) => match (*operand, *value) {
+            (operand, Expr::Literal(value)) if !operand.is_constant() => Ok((operand, vec![value])),
+            (operand, value) => Err(Expr::equal(operand, value)),
         },
-        Expr::InList { operand, list } => Some((operand, list.clone())),
-        _ => None,
+        Expr::InList { operand, list } => Ok((*operand, list)),
+        other => Err(other),
+    }
+}
+
+fn from_list(operand: Expr, mut list: Vec<Scalar>) -> Expr {
+    if list.len() <= COMPARED_MAX {
+        let mut distinct: Vec<Scalar> = vec![];
+        for value in list {
+            if !distinct.contains(&value) {
+                distinct.push(value);
+            }
+        }
+        list = distinct;
+    }
+    match list.as_slice() {
+        [value] => Expr::equal(operand, Expr::Literal(value.clone())),
+        _ => Expr::InList { operand: Box::new(operand), list },
     }
 }
 

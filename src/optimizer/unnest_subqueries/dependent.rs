@@ -43,7 +43,8 @@ pub(super) struct Domain<'a> {
 impl<'a> Domain<'a> {
     /// The domain of `left`'s columns `outer` for `right`.
     pub(super) fn new(left: &'a LogicalPlan, right: &LogicalPlan, outer: BTreeSet<ColumnId>) -> Self {
-        Domain { left, outer, is_exact: may_find_a_second_row(right) }
+        let is_exact = may_find_a_second_row(right);
+        Domain { left: source_of(left, &outer, is_exact), outer, is_exact }
     }
 
     fn used_by(&self, plan: &LogicalPlan) -> BTreeSet<ColumnId> {
@@ -54,6 +55,29 @@ impl<'a> Domain<'a> {
         let mut used = BTreeSet::new();
         exprs.into_iter().for_each(|expr| expr.collect_columns(&mut used));
         used.intersection(&self.outer).copied().collect()
+    }
+}
+
+/// The smallest part of `plan` that has the same values of `outer`, or where that will do at least these values.
+/// A domain is a copy of it: without this, the plan would double with every subquery of the same node.
+fn source_of<'a>(plan: &'a LogicalPlan, outer: &BTreeSet<ColumnId>, is_exact: bool) -> &'a LogicalPlan {
+    let below = match plan {
+        LogicalPlan::Project { input, expressions } => {
+            let passes_on = |id: &ColumnId| expressions.iter().any(|(known, expr)| known == id && expr.as_column() == Some(*id));
+            outer.iter().all(passes_on).then_some(&**input)
+        }
+        LogicalPlan::Sort { input, .. } => Some(&**input),
+        LogicalPlan::Join(join) => match join.kind {
+            JoinKind::Left | JoinKind::Single | JoinKind::Mark(_) => Some(&*join.left),
+            JoinKind::Semi | JoinKind::Anti if !is_exact => Some(&*join.left),
+            JoinKind::Inner if join.condition.is_empty() && join.right.has_exactly_one_row() => Some(&*join.left),
+            _ => None,
+        },
+        _ => None,
+    };
+    match below {
+        Some(below) if outer.is_subset(&below.output_set()) => source_of(below, outer, is_exact),
+        _ => plan,
     }
 }
 

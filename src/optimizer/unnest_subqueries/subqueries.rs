@@ -33,6 +33,9 @@ impl Unnesting<'_> {
                     Expr::Subquery(subquery) if self.is_anti_join(&subquery, &input) => {
                         input = self.keep_rows(input, *subquery, JoinKind::Anti)?;
                     }
+                    Expr::Subquery(subquery) if needs_two_anti_joins(&subquery) => {
+                        input = self.drop_matched_and_unknown(input, *subquery)?;
+                    }
                     operand => remaining.push(Expr::not(operand)),
                 },
                 other => remaining.push(other),
@@ -69,6 +72,23 @@ impl Unnesting<'_> {
         let (input, condition) = self.comparisons(input, &mut subquery)?;
         let right = self.unnest(subquery.plan)?;
         self.eliminate(Join { left: Box::new(input), right: Box::new(right), kind, condition })
+    }
+
+    /// `NOT (operands = ANY (subquery))` as a condition: there is no row for which the comparison is true, and none
+    /// for which it is NULL.
+    fn drop_matched_and_unknown(&mut self, input: LogicalPlan, mut subquery: Subquery) -> Result<LogicalPlan> {
+        let (input, condition) = self.comparisons(input, &mut subquery)?;
+        let right = self.unnest(subquery.plan)?;
+        let (copy, is_unknown) = self.unknown_comparisons(&right, &condition);
+        let unmatched = self.eliminate(Join { left: Box::new(input), right: Box::new(right), kind: JoinKind::Anti, condition })?;
+        self.eliminate(Join { left: Box::new(unmatched), right: Box::new(copy), kind: JoinKind::Anti, condition: vec![is_unknown] })
+    }
+
+    /// A copy of `right`, and that `condition` is NULL for a row of the copy.
+    fn unknown_comparisons(&mut self, right: &LogicalPlan, condition: &[Expr]) -> (LogicalPlan, Expr) {
+        let (copy, renaming) = right.with_fresh_columns(self.columns);
+        let renaming = renaming.into_iter().map(|(old, new)| (old, Expr::Column(new))).collect();
+        (copy, Expr::is_null(Expr::and(condition.to_vec())).substituted(&renaming))
     }
 
     /// The comparisons of ANY with the subquery's columns; none for EXISTS. Subqueries in operands are replaced.
@@ -212,9 +232,7 @@ impl Unnesting<'_> {
             let plan = input.joined(JoinKind::Mark(mark), right, condition);
             return Ok((plan, Expr::Column(mark)));
         }
-        let (copy, renaming) = right.with_fresh_columns(self.columns);
-        let renaming = renaming.into_iter().map(|(old, new)| (old, Expr::Column(new))).collect();
-        let is_unknown = Expr::is_null(Expr::and(condition.clone())).substituted(&renaming);
+        let (copy, is_unknown) = self.unknown_comparisons(&right, &condition);
         let (input, is_true) = self.mark_rows(input, right, condition)?;
         let (input, is_unknown) = self.mark_rows(input, copy, vec![is_unknown])?;
         let value = Expr::Case {
@@ -239,4 +257,9 @@ impl Unnesting<'_> {
         let comparison = if nulls_match { Comparison::NotDistinct } else { Comparison::Equal };
         Expr::compare(comparison, Expr::Column(left), Expr::Column(right))
     }
+}
+
+/// Whether a mark join does not do for `NOT (operands = ANY (subquery))`: see [`Unnesting::replace_any`].
+fn needs_two_anti_joins(subquery: &Subquery) -> bool {
+    matches!(&subquery.kind, SubqueryKind::Any { operands, .. } if operands.len() > 1 || !subquery.plan.free_columns().is_empty())
 }

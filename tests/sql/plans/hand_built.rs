@@ -1,19 +1,24 @@
 //! Subqueries over two small tables, built without SQL: the plan must be free of them afterwards and give the
 //! same rows.
 
+use std::sync::Arc;
+
 use arneb::{
     catalog::Catalogs,
     optimizer::{OptimizerContext, optimize},
     plan::{display, logical::*},
 };
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema};
 use operators::{
     Scalar,
     aggregate::AggregateFunction,
     expression::{Arithmetic, Comparison},
 };
 
-use crate::oracle::naive::{Tables, evaluate};
+use crate::oracle::{
+    naive::{Tables, evaluate},
+    tables::{TestTable, TestTables},
+};
 
 fn table_name(table: &str) -> TableName {
     TableName { catalog: "memory".into(), schema: "public".into(), table: table.into() }
@@ -147,4 +152,22 @@ fn inequality_below_an_aggregate_needs_the_domain() {
     let shown = b.columns.add("shown", DataType::Int64, true);
     let project = l.extended(vec![(shown, subquery(SubqueryKind::Scalar, count, vec![id]))]);
     check(b.columns, project, &[&lk, &lv, &Expr::Column(shown)]);
+}
+
+#[test]
+fn deep_and_long_plans_are_optimized() {
+    let catalogs = TestTables([("t".to_owned(), one_column())].into()).catalogs();
+    let sum = format!("select x{} from t", " + 1".repeat(250));
+    let nested = format!("select x from t where {}x > 1{}", "x in (select x from t where ".repeat(20), ")".repeat(20));
+    let long: String = (0..20_000).map(|i| format!(" or x = {i} or x < {i} - 5")).collect();
+    let long = format!("select x from t where x > 1{long}");
+    for sql in [sum, nested, long] {
+        let query = super::bound(&sql, &catalogs).expect("binds");
+        optimize(query, &OptimizerContext { catalogs: &catalogs }, &mut |_, _| {}).expect("optimizes");
+    }
+}
+
+fn one_column() -> TestTable {
+    let schema = Schema::new(vec![Field::new("x", DataType::Int64, true)]);
+    TestTable { schema: Arc::new(schema), rows: vec![], claimed_rows: 10 }
 }

@@ -2,6 +2,7 @@
 
 mod hand_built;
 pub mod random;
+mod topics;
 mod tpch;
 
 use std::collections::HashMap;
@@ -19,8 +20,8 @@ use arneb::{
 
 use crate::oracle::tables::{CATALOG, SCHEMA};
 
-/// Rules that ask statistics: what they choose is not for texts of plans to fix.
-const CHOOSING_RULES: [&str; 3] = ["aggregate_before_outer_join", "narrow_decimals", "order_joins"];
+/// Rules that choose between plans: what they choose is tested beside them, and not for these texts to fix.
+const CHOOSING_RULES: [&str; 4] = ["aggregate_before_outer_join", "narrow_decimals", "order_joins", "share_subplans"];
 
 /// The bound plan of a query.
 pub fn bound(text: &str, catalogs: &Catalogs) -> arneb::Result<Query> {

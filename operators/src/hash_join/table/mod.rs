@@ -278,8 +278,15 @@ pub(super) enum JoinTable {
     Unchained(unchained::Unchained),
 }
 
+/// Codes that a structure is told of in advance.
+const PREFETCH_CODES: usize = 256;
+
 /// What all structures answer. A handle stands for one row of a chain; 0 is the end.
 trait Lookup {
+    /// Fetches into the cache what the next calls for these codes will read. Only for structures whose
+    /// lookups branch on what they read; where they do not, the processor overlaps them by itself.
+    #[inline(always)]
+    fn prefetch(&self, _codes: &[i64]) {}
     /// Whether any row has the code.
     fn has(&self, code: i64) -> bool;
     /// The first row with the code, or [`NO_ROW`].
@@ -359,9 +366,6 @@ impl JoinTable {
     /// probe order, from `cursor` on. Stops when there are about `limit` pairs; answers whether to call again.
     /// A table without duplicates gives all pairs at once: there are no more than codes.
     pub(super) fn lookup(&self, codes: &[i64], cursor: &mut Cursor, limit: usize, pairs: &mut Pairs) -> bool {
-        if let JoinTable::Unchained(table) = self {
-            table.prefetch_all(codes, cursor.position);
-        }
         if self.is_unique() {
             dispatch!(self, table => lookup_unique(table, codes, pairs));
             return false;
@@ -371,9 +375,6 @@ impl JoinTable {
 
     /// Appends the positions of the codes that are there (`wanted`), or of those that are not.
     pub(super) fn select(&self, codes: &[i64], wanted: bool, positions: &mut Vec<u32>) {
-        if let JoinTable::Unchained(table) = self {
-            table.prefetch_all(codes, 0);
-        }
         dispatch!(self, table => select(table, codes, wanted, positions));
     }
 }
@@ -382,13 +383,17 @@ fn lookup_unique<T: Lookup>(table: &T, codes: &[i64], pairs: &mut Pairs) {
     let Pairs { positions, rows } = pairs;
     positions.resize(codes.len(), 0);
     rows.resize(codes.len(), 0);
-    let mut count = 0;
-    for (position, code) in codes.iter().enumerate() {
-        let row = table.first_row(*code);
-        // Written always and kept only on a match: no branch to mispredict.
-        positions[count] = position as u32;
-        rows[count] = row;
-        count += usize::from(row != NO_ROW);
+    let (mut position, mut count) = (0, 0);
+    for codes in codes.chunks(PREFETCH_CODES) {
+        table.prefetch(codes);
+        for code in codes {
+            let row = table.first_row(*code);
+            // Written always and kept only on a match: no branch to mispredict.
+            positions[count] = position;
+            rows[count] = row;
+            count += usize::from(row != NO_ROW);
+            position += 1;
+        }
     }
     positions.truncate(count);
     rows.truncate(count);
@@ -399,6 +404,9 @@ fn lookup_chains<T: Lookup>(table: &T, codes: &[i64], cursor: &mut Cursor, limit
     while position < codes.len() {
         let code = codes[position];
         if handle == 0 {
+            if position.is_multiple_of(PREFETCH_CODES) {
+                table.prefetch(&codes[position..codes.len().min(position + PREFETCH_CODES)]);
+            }
             handle = table.first(code);
         }
         while handle != 0 {
@@ -417,10 +425,14 @@ fn lookup_chains<T: Lookup>(table: &T, codes: &[i64], cursor: &mut Cursor, limit
 
 fn select<T: Lookup>(table: &T, codes: &[i64], wanted: bool, positions: &mut Vec<u32>) {
     positions.resize(codes.len(), 0);
-    let mut count = 0;
-    for (position, code) in codes.iter().enumerate() {
-        positions[count] = position as u32;
-        count += usize::from(table.has(*code) == wanted);
+    let (mut position, mut count) = (0, 0);
+    for codes in codes.chunks(PREFETCH_CODES) {
+        table.prefetch(codes);
+        for code in codes {
+            positions[count] = position;
+            count += usize::from(table.has(*code) == wanted);
+            position += 1;
+        }
     }
     positions.truncate(count);
 }

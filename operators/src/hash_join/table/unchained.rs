@@ -153,26 +153,6 @@ impl Unchained {
         !self.has_duplicates
     }
 
-    /// Asks for the directory words of a whole batch at once, so that their misses overlap.
-    pub(super) fn prefetch_all(&self, codes: &[i64], from: usize) {
-        if size_of_val::<[u64]>(&self.directory) < PREFETCH_BYTES || from > 0 {
-            return;
-        }
-        for code in codes {
-            prefetch(&self.directory[(hash_u64(*code as u64) >> self.shift) as usize]);
-        }
-        for code in codes {
-            let hash = hash_u64(*code as u64);
-            let slot = (hash >> self.shift) as usize;
-            let bits = bloom_bits(hash);
-            if self.directory[slot + 1] & bits == bits
-                && let Some(entry) = self.entries.get((self.directory[slot] >> BLOOM_BITS) as usize)
-            {
-                prefetch(entry);
-            }
-        }
-    }
-
     // The index of the first entry with the code.
     #[inline(always)]
     fn find(&self, code: i64) -> Option<usize> {
@@ -201,6 +181,25 @@ fn prefetch<T>(place: &T) {
 }
 
 impl Lookup for Unchained {
+    fn prefetch(&self, codes: &[i64]) {
+        if size_of_val::<[u64]>(&self.directory) < PREFETCH_BYTES {
+            return;
+        }
+        for code in codes {
+            prefetch(&self.directory[(hash_u64(*code as u64) >> self.shift) as usize]);
+        }
+        for code in codes {
+            let hash = hash_u64(*code as u64);
+            let slot = (hash >> self.shift) as usize;
+            let bits = bloom_bits(hash);
+            if self.directory[slot + 1] & bits == bits
+                && let Some(entry) = self.entries.get((self.directory[slot] >> BLOOM_BITS) as usize)
+            {
+                prefetch(entry);
+            }
+        }
+    }
+
     #[inline(always)]
     fn has(&self, code: i64) -> bool {
         self.find(code).is_some()
