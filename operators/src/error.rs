@@ -37,7 +37,19 @@ pub enum Error {
     /// An argument outside a function's domain (`ln(0)`, `substring(x from 1 for -1)`).
     #[error("{0}")]
     InvalidArgument(String),
-    /// A bad regular expression or LIKE escape.
+    /// The logarithm of zero or of a negative number.
+    #[error("{0}")]
+    InvalidLogarithm(&'static str),
+    /// A power or root without a real value.
+    #[error("{0}")]
+    InvalidPower(&'static str),
+    /// A text's part of negative length.
+    #[error("negative substring length not allowed")]
+    NegativeLength,
+    /// A LIKE pattern whose last character escapes nothing.
+    #[error("LIKE pattern must not end with escape character")]
+    UnfinishedEscape,
+    /// A bad regular expression.
     #[error("{0}")]
     InvalidPattern(String),
     /// A scalar subquery with more than one row.

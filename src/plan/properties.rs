@@ -229,12 +229,15 @@ impl LogicalPlan {
                 values.columns.iter().enumerate().filter(|(index, _)| may_be_null(*index)).map(|(_, id)| *id).collect()
             }
             LogicalPlan::Filter { input, predicate } => without_tested(input.nullable_columns(columns), predicate),
-            LogicalPlan::Project { input, expressions } => nullable_results(input, expressions, columns),
+            LogicalPlan::Project { input, expressions } => {
+                nullable_results(&input.output_set(), &input.nullable_columns(columns), expressions)
+            }
             LogicalPlan::Join(join) | LogicalPlan::Apply(join) => nullable_of_join(join, columns),
             LogicalPlan::Aggregate(aggregate) => {
-                let mut nullable = nullable_results(&aggregate.input, &aggregate.keys, columns);
+                // Asked once: twice at every level would be exponential in the depth of the plan.
                 let input_nullable = aggregate.input.nullable_columns(columns);
                 let known = aggregate.input.output_set();
+                let mut nullable = nullable_results(&known, &input_nullable, &aggregate.keys);
                 for (id, call) in &aggregate.aggregates {
                     let argument_nullable =
                         call.arguments.iter().any(|a| a.is_nullable(&|c| !known.contains(&c) || input_nullable.contains(&c)));
@@ -342,9 +345,8 @@ fn without_tested(mut nullable: BTreeSet<ColumnId>, predicate: &[Expr]) -> BTree
     nullable
 }
 
-fn nullable_results(input: &LogicalPlan, expressions: &[(ColumnId, Expr)], columns: &Columns) -> BTreeSet<ColumnId> {
-    let nullable = input.nullable_columns(columns);
-    let known = input.output_set();
+/// Which of `expressions` may be NULL over an input with the columns `known`, of which `nullable` may be.
+fn nullable_results(known: &BTreeSet<ColumnId>, nullable: &BTreeSet<ColumnId>, expressions: &[(ColumnId, Expr)]) -> BTreeSet<ColumnId> {
     let may_be_null = |id: ColumnId| !known.contains(&id) || nullable.contains(&id);
     expressions.iter().filter(|(_, expr)| expr.is_nullable(&may_be_null)).map(|(id, _)| *id).collect()
 }

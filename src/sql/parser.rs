@@ -124,7 +124,7 @@ fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
 }
 
 fn parse_piece(piece: &Piece<'_>) -> Result<Statement> {
-    let tokens = tokenize(piece.text)?;
+    let tokens = spell_out_table_commands(tokenize(piece.text)?);
     refuse_unparsable(&tokens).map_err(|(what, location)| Error::unsupported(what).at(position::of_location(piece.text, location)))?;
     let complexity = complexity::measure(&tokens);
     complexity.check()?;
@@ -168,6 +168,30 @@ fn parse_tokens(text: &str, tokens: Vec<TokenWithSpan>) -> Result<ast::Statement
     }
     balance::balance(&mut statement)?;
     Ok(statement)
+}
+
+/// `TABLE x` where a query may begin becomes `SELECT * FROM x`: the crate's own reading of it swallows two tokens
+/// more than the name, so that a LIMIT would be lost.
+fn spell_out_table_commands(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    use Keyword::{ALL, AS, DISTINCT, EXCEPT, INTERSECT, TABLE, UNION};
+    let mut spelled = Vec::with_capacity(tokens.len());
+    let mut query_may_begin = true;
+    for token in tokens {
+        if matches!(&token.token, Token::Word(word) if word.keyword == TABLE) && query_may_begin {
+            let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+            spelled.extend(words.map(|word| TokenWithSpan::new(word, token.span)));
+            query_may_begin = false;
+            continue;
+        }
+        match &token.token {
+            Token::Whitespace(_) => {}
+            Token::LParen | Token::RParen => query_may_begin = true,
+            Token::Word(word) => query_may_begin = matches!(word.keyword, UNION | INTERSECT | EXCEPT | ALL | DISTINCT | AS),
+            _ => query_may_begin = false,
+        }
+        spelled.push(token);
+    }
+    spelled
 }
 
 /// What the grammar does not know and would report as a mistake of the author's.

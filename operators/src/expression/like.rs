@@ -56,7 +56,7 @@ impl Matcher {
     /// Compiles a pattern.
     ///
     /// # Errors
-    /// [`Error::InvalidPattern`] if it ends with the escape character.
+    /// [`Error::UnfinishedEscape`] if it ends with the escape character.
     pub(crate) fn new(pattern: &str, options: LikeOptions) -> Result<Matcher> {
         let LikeOptions { escape, case_insensitive } = options;
         let mut pieces = if case_insensitive { parse(&pattern.to_lowercase(), escape)? } else { parse(pattern, escape)? };
@@ -210,7 +210,7 @@ fn parse(pattern: &str, escape: Option<char>) -> Result<Vec<Vec<Element>>> {
     while let Some(character) = characters.next() {
         let is_escaped = escape == Some(character);
         let character = match is_escaped {
-            true => characters.next().ok_or_else(|| Error::InvalidPattern("LIKE pattern must not end with escape character".into()))?,
+            true => characters.next().ok_or(Error::UnfinishedEscape)?,
             false => character,
         };
         let piece = pieces.last_mut().expect("starts with one piece and only grows");

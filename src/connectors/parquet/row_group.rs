@@ -241,6 +241,7 @@ impl RowGroupScan {
 
     /// Adds what this chain did to `counters`.
     pub fn report(&self, counters: &mut Counters) {
+        counters.add("rows_scanned", self.rows_scanned);
         counters.add("row_groups_read", self.row_groups_read);
         counters.add("row_groups_skipped", self.row_groups_skipped);
         counters.add("pages_read", self.columns.iter().map(|column| column.reader.pages_read).sum());

@@ -267,8 +267,18 @@ impl<'a> Binder<'a> {
     }
 
     fn concat(&mut self, function: ScalarFunction, arguments: Vec<Typed>) -> Result<Typed> {
-        let arguments = arguments.into_iter().map(|a| self.coerce(a, &DataType::Utf8View)).collect::<Result<_>>()?;
+        let arguments = arguments.into_iter().map(|a| self.as_shown(a)).collect::<Result<_>>()?;
         Ok(Typed::new(Expr::Function(function, arguments, DataType::Utf8View), DataType::Utf8View))
+    }
+
+    /// A value as clients see it: unlike a cast to text, booleans are `t` and `f`.
+    fn as_shown(&mut self, value: Typed) -> Result<Expr> {
+        if value.data_type != DataType::Boolean {
+            return self.coerce(value, &DataType::Utf8View);
+        }
+        let letter = |letter: &str| Expr::Literal(Scalar::Utf8(letter.to_owned()));
+        let branches = vec![(value.expr.clone(), letter("t")), (Expr::Not(Box::new(value.expr)), letter("f"))];
+        Ok(Expr::Case { branches, otherwise: None, data_type: DataType::Utf8View })
     }
 
     fn binary(&mut self, op: Arithmetic, arguments: Vec<Typed>) -> Result<Typed> {

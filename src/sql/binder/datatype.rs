@@ -34,7 +34,7 @@ pub fn parameter_type(written: &ast::DataType) -> Result<DataType> {
 /// The type that is written.
 ///
 /// # Errors
-/// 0A000 for types there are not, 22023 for digits or lengths that cannot be.
+/// 0A000 for PostgreSQL's types there are not, 42704 for others, 22023 for digits or lengths that cannot be.
 pub fn written_type(written: &ast::DataType) -> Result<WrittenType> {
     use ast::DataType as D;
     let data_type = match written {
@@ -84,7 +84,7 @@ fn custom(name: &str, written: &ast::DataType) -> Result<WrittenType> {
         "timestamptz" => types::timestamptz(),
         "text" => DataType::Utf8View,
         "date" => DataType::Date32,
-        _ => return Err(unsupported(written)),
+        _ => return Err(Error::binding("42704", format!("type \"{written}\" does not exist"))),
     };
     Ok(data_type.into())
 }

@@ -285,7 +285,7 @@ impl<'a> Binder<'a> {
         let mut characters = text.chars();
         match (characters.next(), characters.next()) {
             (escape, None) => Ok(escape),
-            _ => Err(Error::binding("22019", "invalid escape string").with_hint("escape string must be empty or one character")),
+            _ => Err(Error::binding("22025", "invalid escape string").with_hint("escape string must be empty or one character")),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a query must give, found without any of the engine: a naive evaluator of bound plans.
 
+mod differential;
 pub mod naive;
 mod scalar;
 pub mod tables;

@@ -1,7 +1,7 @@
 //! A row-at-a-time evaluator of logical plans, correlated subqueries included: nothing is clever here, so that
 //! what it says can be trusted. Subqueries and dependent joins are evaluated once per outer row.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::{cell::Cell, cmp::Ordering, collections::HashMap};
 
 use arneb::plan::logical::*;
 use arrow::datatypes::DataType;
@@ -27,9 +27,12 @@ pub type Row = HashMap<ColumnId, Scalar>;
 /// Rows of tables, columns in the order of their schemas.
 pub type Tables = HashMap<TableName, Vec<Vec<Scalar>>>;
 
+/// Pairs of rows that joins may look at in one query; some would take minutes.
+const PAIRS_MAX: u64 = 300_000;
+
 /// The rows of `query`, in order where it has one.
 pub fn evaluate(query: &Query, tables: &Tables) -> Outcome<Vec<Vec<Scalar>>> {
-    let mut naive = Naive { tables, columns: &query.columns, ctes: HashMap::new() };
+    let mut naive = Naive { tables, columns: &query.columns, ctes: HashMap::new(), pairs: Cell::new(0) };
     for cte in &query.ctes {
         let rows = naive.plan(&cte.plan, &Row::new())?;
         naive.ctes.insert(cte.id, rows.iter().map(|row| cte.output.iter().map(|id| row[id].clone()).collect()).collect());
@@ -42,6 +45,7 @@ struct Naive<'a> {
     tables: &'a Tables,
     columns: &'a Columns,
     ctes: HashMap<CteId, Vec<Vec<Scalar>>>,
+    pairs: Cell<u64>,
 }
 
 fn joined(left: &Row, right: &Row) -> Row {
@@ -147,6 +151,10 @@ impl Naive<'_> {
                     &dependent
                 }
             };
+            self.pairs.set(self.pairs.get() + right_rows.len() as u64);
+            if self.pairs.get() > PAIRS_MAX {
+                return unsupported("a join of that many rows");
+            }
             let mut matches = vec![];
             let mut unknown = false;
             for (index, right) in right_rows.iter().enumerate() {

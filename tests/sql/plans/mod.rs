@@ -1,7 +1,7 @@
 //! Plans before and after the optimizer: that they mean the same, and that they look as they should.
 
 mod hand_built;
-mod random;
+pub mod random;
 mod topics;
 mod tpch;
 
@@ -24,7 +24,7 @@ use crate::oracle::tables::{CATALOG, SCHEMA};
 const CHOOSING_RULES: [&str; 4] = ["aggregate_before_outer_join", "narrow_decimals", "order_joins", "share_subplans"];
 
 /// The bound plan of a query.
-fn bound(text: &str, catalogs: &Catalogs) -> arneb::Result<Query> {
+pub fn bound(text: &str, catalogs: &Catalogs) -> arneb::Result<Query> {
     let search_path = [SCHEMA.to_owned()];
     let views = HashMap::new();
     let context = BindContext { catalogs, default_catalog: CATALOG, search_path: &search_path, views: &views, now_us: 0, user: "ada" };

@@ -340,12 +340,18 @@ fn rows(query: &Query, tables: &Tables) -> Result<Vec<String>, Failure> {
     Ok(rows)
 }
 
-/// Whether the query could be checked.
-fn check(seed: u64) -> bool {
+/// Tables and a query over them, the same for a seed.
+pub fn generate(seed: u64) -> (TestTables, String) {
     let mut random = Random(seed);
     let tables = tables(&mut random);
-    let catalogs: Catalogs = tables.catalogs();
     let sql = Writer { random: &mut random, scopes: vec![], aliases: 0 }.query();
+    (tables, sql)
+}
+
+/// Whether the query could be checked.
+fn check(seed: u64) -> bool {
+    let (tables, sql) = generate(seed);
+    let catalogs: Catalogs = tables.catalogs();
     let query = match super::bound(&sql, &catalogs) {
         Ok(query) => query,
         Err(error) => panic!("seed {seed}: {error}\n{sql}"),

@@ -37,7 +37,15 @@ fn absolute<T: Native + Default>(arguments: &Arguments<'_>, f: impl Fn(T) -> Opt
 pub(super) fn sign(arguments: &Arguments<'_>) -> Result<ArrayRef> {
     float_or_decimal(
         arguments,
-        |v| if v == 0.0 || v.is_nan() { v } else { v.signum() },
+        |v| {
+            if v.is_nan() {
+                0.0
+            } else if v == 0.0 {
+                v
+            } else {
+                v.signum()
+            }
+        },
         |value, _, result_scale| rescale(value.signum(), 0, result_scale),
     )
 }
@@ -149,12 +157,8 @@ fn finite(arguments: &Arguments<'_>, argument: f64, result: f64) -> Result<f64> 
     if result.is_infinite() && argument.is_finite() { Err(out_of_range(arguments)) } else { Ok(result) }
 }
 
-fn invalid(message: &str) -> Error {
-    Error::InvalidArgument(message.into())
-}
-
 pub(super) fn sqrt(arguments: &Arguments<'_>) -> Result<ArrayRef> {
-    of_float(arguments, |v| if v < 0.0 { Err(invalid("cannot take square root of a negative number")) } else { Ok(v.sqrt()) })
+    of_float(arguments, |v| if v < 0.0 { Err(Error::InvalidPower("cannot take square root of a negative number")) } else { Ok(v.sqrt()) })
 }
 
 pub(super) fn cbrt(arguments: &Arguments<'_>) -> Result<ArrayRef> {
@@ -170,9 +174,9 @@ pub(super) fn exp(arguments: &Arguments<'_>) -> Result<ArrayRef> {
 
 fn in_domain_of_logarithm(value: f64) -> Result<f64> {
     if value == 0.0 {
-        Err(invalid("cannot take logarithm of zero"))
+        Err(Error::InvalidLogarithm("cannot take logarithm of zero"))
     } else if value < 0.0 {
-        Err(invalid("cannot take logarithm of a negative number"))
+        Err(Error::InvalidLogarithm("cannot take logarithm of a negative number"))
     } else {
         Ok(value)
     }
@@ -199,10 +203,10 @@ pub(super) fn power(arguments: &Arguments<'_>) -> Result<ArrayRef> {
     arguments.map(|row| {
         let (base, exponent) = (bases.get(row), exponents.get(row));
         if base == 0.0 && exponent < 0.0 {
-            return Err(invalid("zero raised to a negative power is undefined"));
+            return Err(Error::InvalidPower("zero raised to a negative power is undefined"));
         }
         if base < 0.0 && exponent.is_finite() && exponent.fract() != 0.0 {
-            return Err(invalid("a negative number raised to a non-integer power yields a complex result"));
+            return Err(Error::InvalidPower("a negative number raised to a non-integer power yields a complex result"));
         }
         let result = base.powf(exponent);
         let underflow = result == 0.0 && base != 0.0 && base.is_finite() && exponent.is_finite();

@@ -85,7 +85,7 @@ pub(super) fn substring(arguments: &Arguments<'_>) -> Result<ArrayRef> {
     arguments.map_to_part(|row, text| {
         let start = i64::from(starts.get(row)) - 1;
         let end = match counts.map(|counts| counts.get(row)) {
-            Some(count) if count < 0 => return Err(Error::InvalidArgument("negative substring length not allowed".into())),
+            Some(count) if count < 0 => return Err(Error::NegativeLength),
             Some(count) => start + i64::from(count),
             None => i64::MAX,
         };

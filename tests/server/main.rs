@@ -1,0 +1,13 @@
+//! A server in this process, and real clients that speak the PostgreSQL protocol with it.
+
+mod cancel;
+mod client;
+mod errors;
+mod extended;
+#[path = "../sql/fixture.rs"]
+mod fixture;
+mod limits;
+mod psql;
+mod simple;
+mod transactions;
+mod types;
