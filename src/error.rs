@@ -32,7 +32,7 @@ pub struct Error {
 }
 
 /// Who must act on an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ErrorKind {
     /// The author of the SQL: it does not parse.
     Syntax,

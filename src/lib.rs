@@ -16,6 +16,7 @@
 
 pub mod catalog;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod connectors;
 pub mod engine;

@@ -5,6 +5,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use serde::{Deserialize, Serialize};
+
 /// Where a filter is put when it is known; shared by the plan node that makes it and the scans that use it.
 #[derive(Debug, Default)]
 pub struct RuntimeFilterSlot(OnceLock<Option<Arc<RuntimeFilter>>>);
@@ -28,7 +30,7 @@ impl RuntimeFilterSlot {
 
 /// A filter on one key column of an integer-like type (Int16, Int32, Int64, Date32, Decimal64), its values
 /// widened to `i64`. NULL never passes.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RuntimeFilter {
     /// Smallest build key; greater than `max` when the build side is empty.
     pub min: i64,
@@ -39,7 +41,7 @@ pub struct RuntimeFilter {
 }
 
 /// Membership beyond the bounds.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Members {
     /// Nothing beyond the bounds.
     Unknown,
@@ -50,7 +52,7 @@ pub enum Members {
 }
 
 /// A bloom filter of 64-bit blocks, 4 bits per key: one memory access per test.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BlockedBloom {
     blocks: Box<[u64]>,
 }

@@ -43,6 +43,28 @@ pub trait Table: Send + Sync {
     /// When the files cannot be read.
     fn scan(&self, request: ScanRequest) -> Result<Arc<dyn Source>>;
 
+    /// The pieces nodes can read independently, in an order that every node finds the same; together every row once.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    fn splits(&self) -> Result<Vec<Split>> {
+        Ok(vec![Split { rows: self.statistics()?.num_rows, bytes: vec![], identity: 0 }])
+    }
+
+    /// Smallest and largest value of column `column` (an integer-like type) in each of the splits, by their number; `None` where
+    /// that is not known of every split or a split may hold NULLs.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    fn split_bounds(&self, _column: usize) -> Result<Option<Vec<(i64, i64)>>> {
+        Ok(None)
+    }
+
+    /// Whether every node finds the same rows under this table's name: files and generated data, not what a node says of itself.
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     /// Whether `scan` applies `filters` itself, exactly; else the caller puts a filter above it, and passes
     /// all columns the filters need as `columns`.
     fn applies_filters(&self) -> bool {
@@ -63,6 +85,38 @@ pub struct ScanRequest {
     pub runtime_filters: Vec<(Arc<RuntimeFilterSlot>, usize)>,
     /// Expected share of rows that pass `filters`; 1 if unknown.
     pub estimated_selectivity: f64,
+    /// Which rows; a part that the table does not know how to cut is all or nothing.
+    pub part: ScanPart,
+}
+
+/// Which rows of a table a scan reads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ScanPart {
+    /// All.
+    #[default]
+    All,
+    /// Those of some of its splits, by their number.
+    Splits(Vec<u32>),
+    /// Those whose value in a column is in `lower .. upper` (`None`: no bound); NULLs belong where there is no lower bound.
+    KeyRange {
+        /// Position in the table's schema, of an integer-like type.
+        column: usize,
+        /// Smallest value.
+        lower: Option<i64>,
+        /// The value after the largest.
+        upper: Option<i64>,
+    },
+}
+
+/// A piece of a table that a node can read on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// Its rows.
+    pub rows: u64,
+    /// Stored bytes per column of the schema; empty if unknown.
+    pub bytes: Vec<u64>,
+    /// A number of the data, the same in every process.
+    pub identity: u64,
 }
 
 /// What is known of a table's rows.

@@ -4,7 +4,10 @@
 
 use operators::{Expression, aggregate::AggregateCall, hash_join::JoinKind, sort::SortKey};
 
-use super::physical::{PhysicalJoin, PhysicalOperator, PhysicalPlan};
+use super::{
+    fragment::Routing,
+    physical::{PhysicalJoin, PhysicalOperator, PhysicalPlan},
+};
 
 /// The operator's name, and its arguments: name and value; the one without a name stands beside the operator's.
 pub fn describe(plan: &PhysicalPlan) -> (&'static str, Vec<(String, String)>) {
@@ -78,8 +81,23 @@ pub fn describe(plan: &PhysicalPlan) -> (&'static str, Vec<(String, String)>) {
             add("", format!("{}", cte.0));
             "CteScan"
         }
+        PhysicalOperator::Exchange(exchange) => {
+            add("", routing(&exchange.routing, &names(plan)));
+            add("From", format!("fragment {}", exchange.from.0));
+            "Exchange"
+        }
     };
     (operator, arguments)
+}
+
+/// How rows go through an exchange whose columns are `names`.
+pub fn routing(routing: &Routing, names: &[String]) -> String {
+    match routing {
+        Routing::Gather => "gather".to_owned(),
+        Routing::Merge(keys) => format!("merge by {}", keys.iter().map(|key| show_key(key, names)).collect::<Vec<_>>().join(", ")),
+        Routing::Hash(keys) => format!("hash({})", list(keys, names)),
+        Routing::Broadcast => "broadcast".to_owned(),
+    }
 }
 
 fn join_arguments(join: &PhysicalJoin, add: &mut impl FnMut(&str, String)) {

@@ -13,7 +13,10 @@ use operators::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::logical::{CteId, TableName};
+use super::{
+    fragment::ExchangeSpec,
+    logical::{CteId, TableName},
+};
 
 /// Identifies a node within a plan, in the order of a walk from the root; its counters have the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -145,6 +148,8 @@ pub enum PhysicalOperator {
         /// Positions in its output.
         columns: Vec<usize>,
     },
+    /// Reads the rows that another fragment sends.
+    Exchange(ExchangeSpec),
 }
 
 /// A join; see `operators::hash_join::JoinSpec` for the meaning of the fields.
@@ -172,7 +177,10 @@ impl PhysicalPlan {
     /// The direct inputs: probe side before build side, shared CTEs first.
     pub fn inputs(&self) -> Vec<&PhysicalPlan> {
         match &self.operator {
-            PhysicalOperator::TableScan { .. } | PhysicalOperator::Values { .. } | PhysicalOperator::CteScan { .. } => vec![],
+            PhysicalOperator::TableScan { .. }
+            | PhysicalOperator::Values { .. }
+            | PhysicalOperator::CteScan { .. }
+            | PhysicalOperator::Exchange(_) => vec![],
             PhysicalOperator::Filter { input, .. }
             | PhysicalOperator::Project { input, .. }
             | PhysicalOperator::HashAggregate { input, .. }
@@ -188,7 +196,10 @@ impl PhysicalPlan {
     /// The direct inputs, to be changed; in the order of [`PhysicalPlan::inputs`].
     pub fn inputs_mut(&mut self) -> Vec<&mut PhysicalPlan> {
         match &mut self.operator {
-            PhysicalOperator::TableScan { .. } | PhysicalOperator::Values { .. } | PhysicalOperator::CteScan { .. } => vec![],
+            PhysicalOperator::TableScan { .. }
+            | PhysicalOperator::Values { .. }
+            | PhysicalOperator::CteScan { .. }
+            | PhysicalOperator::Exchange(_) => vec![],
             PhysicalOperator::Filter { input, .. }
             | PhysicalOperator::Project { input, .. }
             | PhysicalOperator::HashAggregate { input, .. }

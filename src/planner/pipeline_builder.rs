@@ -34,7 +34,7 @@ use pipelines::{After, Batch, Operator, OperatorId, Pipeline, PipelineGraph, Pip
 
 use crate::{
     catalog::Catalogs,
-    connectors::ScanRequest,
+    connectors::{ScanPart, ScanRequest},
     error::{Error, Result},
     plan::{
         logical::{CteId, TableName},
@@ -143,6 +143,7 @@ impl Builder<'_> {
                     filters: filters.clone(),
                     runtime_filters: vec![],
                     estimated_selectivity: 1.0,
+                    part: ScanPart::All,
                 };
                 Ok(vec![self.scan(plan, table, request, runtime_filters, chain)?])
             }
@@ -221,6 +222,7 @@ impl Builder<'_> {
                 let chain = self.operator(id, "columns", project(expressions), chain);
                 Ok(vec![self.pipeline(id, "read", source, chain.waiting_for([After::Sink(sink)]))])
             }
+            PhysicalOperator::Exchange(_) => Err(Error::internal("an exchange outside of a fragment")),
         }
     }
 
