@@ -173,11 +173,13 @@ impl World {
             if self.steps > MAX_STEPS {
                 return Err("it goes on for ever".to_owned());
             }
-            while self.faults.front().is_some_and(|(step, _)| *step <= self.steps) {
+            while !self.is_over && self.faults.front().is_some_and(|(step, _)| *step <= self.steps) {
                 let (_, fault) = self.faults.pop_front().unwrap();
                 self.befall(fault)?;
             }
-            self.happen(happening)?;
+            if !self.is_over {
+                self.happen(happening)?;
+            }
         }
         Ok(self.statistics)
     }
