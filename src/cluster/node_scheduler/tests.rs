@@ -96,3 +96,12 @@ fn a_closed_fragment_waits_and_a_unit_put_back_is_next() {
     scheduler.release(node, unit.fragment);
     assert_eq!(scheduler.assign(), [(node, unit)]);
 }
+
+#[test]
+fn a_thief_takes_from_whoever_has_most_bytes_left_what_the_owner_would_come_to_last() {
+    let mut queue = LeafQueue::new(4);
+    (0..3).for_each(|unit| queue.push_back(NodeIndex(1), unit, 10));
+    (3..5).for_each(|unit| queue.push_back(NodeIndex(2), unit, 21));
+    let stolen: Vec<_> = std::iter::from_fn(|| queue.steal(NodeIndex(3))).collect();
+    assert_eq!(stolen, [4, 2, 3, 1, 0]);
+}

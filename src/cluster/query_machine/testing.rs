@@ -34,8 +34,8 @@ pub fn coordinator() -> Fragment {
 pub fn plan_of(fragments: Vec<Fragment>) -> DistributedPlan {
     let mut fragments = fragments;
     fragments.push(coordinator());
-    for number in 0..fragments.len() {
-        fragments[number].id = FragmentId(number as u32);
+    for (number, fragment) in fragments.iter_mut().enumerate() {
+        fragment.id = FragmentId(number as u32);
     }
     for number in 1..fragments.len() {
         connect(&mut fragments, number - 1, number);

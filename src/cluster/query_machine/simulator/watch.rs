@@ -57,7 +57,6 @@ impl Watch {
     /// # Errors
     /// What was wrong with the answer.
     pub fn check(&mut self, plan: &DistributedPlan, event: &Event, actions: &[Action]) -> Result<(), String> {
-        let is_user_error = |kind| kind != ErrorKind::Cluster;
         match event {
             Event::NodeLost { node, .. } => drop(self.lost.insert(*node)),
             Event::Draining(node) => drop(self.draining.insert(*node)),
@@ -66,10 +65,9 @@ impl Watch {
                 self.out.remove(run);
                 self.done.insert(run.id);
             }
-            Event::Failed { node, error } if !self.is_lost(*node) && is_user_error(error.kind) => {
-                if !matches!(actions, [Action::Fail(answer)] if answer == error) {
-                    return Err(format!("a user's error was answered with {actions:?}"));
-                }
+            Event::Failed { node, error } if !self.is_lost(*node) && error.kind != ErrorKind::Cluster => {
+                let is_answered = matches!(actions, [Action::Fail(answer)] if answer == error);
+                return if is_answered { Ok(()) } else { Err(format!("a user's error was answered with {actions:?}")) };
             }
             _ => {}
         }

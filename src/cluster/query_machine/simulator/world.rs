@@ -236,8 +236,9 @@ impl World {
             }
             Happening::Continued(place) => {
                 self.trace(|| format!("place {place} continues"));
+                // Now, or what arrives in the same microsecond would overtake what has waited.
                 for later in self.places[place].stopped.take().unwrap_or_default() {
-                    self.after(0, later);
+                    self.happen(later)?;
                 }
             }
             Happening::Refilled(place) => {
@@ -252,6 +253,8 @@ impl World {
 
     fn arrive(&mut self, stream: Stream, message: Message) -> Result<(), String> {
         match message {
+            // The beginning of an attempt that has been given up can come after that of the next.
+            Message::Begin { .. } if self.places[stream.to].task.as_ref().is_some_and(|(attempt, _)| *attempt > stream.attempt) => Ok(()),
             Message::Begin { me, num_workers } => {
                 let task = Task::new(self.scenario.clone(), me, num_workers, self.sabotage);
                 self.places[stream.to].task = Some((stream.attempt, task));
