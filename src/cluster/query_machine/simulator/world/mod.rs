@@ -1,5 +1,7 @@
 //! A coordinator, its workers and what is between them, in virtual time: carries out what the machine says, and lets things go wrong.
 
+mod faults;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -9,17 +11,19 @@ use std::{
 use super::{
     super::{Action, Event, MachineConfig, QueryMachine, Recovery},
     Sabotage,
-    faults::{Fault, random_faults},
     network::{Network, Place, Stream},
     random::Random,
     scenario::{Scenario, is_leaf, num_units},
+    statistics::Statistics,
     task::{Heard, Said, Task},
     watch::Watch,
 };
 use crate::{
     cluster::{control::UnitRun, node::NodeIndex, node_scheduler::NodeShape},
-    error::{Error, ErrorKind},
+    error::Error,
 };
+
+use faults::{Fault, random_faults};
 
 /// Virtual microseconds in a millisecond.
 const MILLI: u64 = 1000;
@@ -27,39 +31,6 @@ const MILLI: u64 = 1000;
 const LEASE: u64 = 5000 * MILLI;
 /// A query that is not over after so many steps is never.
 const MAX_STEPS: u64 = 300_000;
-
-/// What a run has met: to see that the simulator meets everything.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Statistics {
-    pub succeeded: u32,
-    pub failed: u32,
-    pub poisoned: u32,
-    pub restarts: u32,
-    pub nodes_gone: u32,
-    /// Runs of units that had been run before.
-    pub second_runs: u32,
-    pub forgotten: u32,
-    pub filters: u32,
-    pub probes: u32,
-    /// Successes of an attempt that had lost a node.
-    pub survived: u32,
-}
-
-impl Statistics {
-    /// Counts another run.
-    pub fn add(&mut self, other: Statistics) {
-        self.succeeded += other.succeeded;
-        self.failed += other.failed;
-        self.poisoned += other.poisoned;
-        self.restarts += other.restarts;
-        self.nodes_gone += other.nodes_gone;
-        self.second_runs += other.second_runs;
-        self.forgotten += other.forgotten;
-        self.filters += other.filters;
-        self.probes += other.probes;
-        self.survived += other.survived;
-    }
-}
 
 /// Everything there is.
 pub struct World {
@@ -436,125 +407,6 @@ impl World {
         self.statistics.survived += u32::from(attempt.has_lost);
         self.is_over = true;
         if rows == due { Ok(()) } else { Err(format!("the result is {rows:?} and should be {due:?}")) }
-    }
-
-    fn befall(&mut self, fault: Fault) -> Result<(), String> {
-        let alive: Vec<Place> = (1..self.places.len()).filter(|place| !self.places[*place].is_dead).collect();
-        if alive.is_empty() {
-            return Ok(());
-        }
-        let place = self.random.pick(&alive);
-        self.faults_met += 1;
-        self.trace(|| format!("fault: {fault:?} of place {place}"));
-        match fault {
-            Fault::Kill => self.kill(place, 1500 * MILLI),
-            Fault::Silence => self.kill(place, 10_000 * MILLI),
-            Fault::Pause(micros) => self.pause(place, micros),
-            Fault::Break => self.break_connection(),
-            Fault::Drain => {
-                self.places[place].is_draining = true;
-                if self.random.percent(50) {
-                    let micros = self.random.magnitude(20);
-                    self.after(micros, Happening::Refilled(place));
-                }
-                self.tell_of(place, Event::Draining)?;
-            }
-            Fault::Leave => {
-                self.places[place].is_draining = true;
-                let error = Error::new(ErrorKind::Cluster, "57P01", "the node is shutting down");
-                if let Some((attempt, node)) = self.node_of(place).filter(|_| self.places[place].stopped.is_none()) {
-                    let stream = Stream { attempt, from: place, to: 0, is_data: false };
-                    self.send(stream, Message::Report(Event::Failed { node, error }));
-                }
-                let micros = self.random.magnitude(15);
-                self.after(micros, Happening::Killed(place));
-            }
-        }
-        Ok(())
-    }
-
-    /// A place is no more. The coordinator knows after `known_within` at the latest, its peers perhaps earlier.
-    fn kill(&mut self, place: Place, known_within: u64) {
-        self.places[place].is_dead = true;
-        let (now, latency) = (self.now, self.network.latency);
-        let random = &mut self.random;
-        let cuts: Vec<u64> = (0..16).map(|_| now + random.between(0, latency)).collect();
-        self.network.cut_all_from(place, |stream| cuts[stream.to % cuts.len()]);
-        let micros = self.random.between(MILLI, known_within);
-        self.after(micros, Happening::Lost(place));
-        self.let_peers_notice(place, 30, known_within);
-    }
-
-    fn pause(&mut self, place: Place, micros: u64) {
-        if self.places[place].stopped.is_some() {
-            return;
-        }
-        self.places[place].stopped = Some(vec![]);
-        self.after(micros, Happening::Continued(place));
-        if micros > LEASE {
-            self.after(LEASE, Happening::Lost(place));
-            self.after(micros + 500 * MILLI, Happening::Back(place));
-        }
-        if micros > 2000 * MILLI {
-            self.let_peers_notice(place, 10, micros);
-        }
-    }
-
-    fn let_peers_notice(&mut self, peer: Place, percent: u64, within: u64) {
-        let Some((attempt, _)) = self.node_of(peer) else { return };
-        for place in self.attempt.as_ref().unwrap().members.clone() {
-            if place != peer && self.random.percent(percent) {
-                let micros = self.random.magnitude(24) % within;
-                self.after(micros, Happening::Noticed { place, attempt, peer });
-            }
-        }
-    }
-
-    fn break_connection(&mut self) {
-        let Some(attempt) = &self.attempt else { return };
-        let (number, members) = (attempt.number, attempt.members.clone());
-        let (one, other) = (self.random.pick(&members), self.random.pick(&members));
-        if one == other {
-            return;
-        }
-        self.cut_data(number, one, other);
-        for (place, peer, percent) in [(one, other, 100), (other, one, 50)] {
-            if self.random.percent(percent) {
-                let micros = self.random.magnitude(20);
-                self.after(micros, Happening::Noticed { place, attempt: number, peer });
-            }
-        }
-    }
-
-    fn cut_data(&mut self, attempt: u32, one: Place, other: Place) {
-        for (from, to) in [(one, other), (other, one)] {
-            self.network.cut(Stream { attempt, from, to, is_data: true }, self.now);
-        }
-    }
-
-    /// A node gives a connection up and tells the coordinator.
-    fn notice(&mut self, place: Place, attempt: u32, peer: Place) {
-        self.cut_data(attempt, place, peer);
-        let (Some((now, reporter)), Some((_, peer))) = (self.node_of(place), self.node_of(peer)) else { return };
-        if now == attempt {
-            let stream = Stream { attempt, from: place, to: 0, is_data: false };
-            self.send(stream, Message::Report(Event::PeerLost { reporter, peer, reason: "reset".to_owned() }));
-        }
-    }
-
-    fn probe(&mut self, place: Place, attempt: u32) {
-        let Some((_, node)) = self.node_of(place).filter(|(now, _)| *now == attempt) else { return };
-        let micros = self.random.between(10, 5 * MILLI);
-        if !self.places[place].is_dead {
-            self.after(micros, Happening::Told { attempt, event: Event::NodeAlive(node) });
-        } else if self.random.percent(50) {
-            self.after(micros, Happening::Lost(place));
-        }
-    }
-
-    fn lose(&mut self, place: Place) -> Result<(), String> {
-        self.places[place].is_listed = false;
-        self.tell_of(place, |node| Event::NodeLost { node, reason: "no heartbeat".to_owned() })
     }
 
     fn tell_of(&mut self, place: Place, event: impl Fn(NodeIndex) -> Event) -> Result<(), String> {
