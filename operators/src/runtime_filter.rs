@@ -3,13 +3,29 @@
 //! Position: published once into a [`RuntimeFilterSlot`] by [`crate::hash_join`]; read once per morsel by
 //! scans. A filter may let rows through that do not match, never the reverse.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// Where a filter is put when it is known; shared by the plan node that makes it and the scans that use it.
-#[derive(Debug, Default)]
-pub struct RuntimeFilterSlot(OnceLock<Option<Arc<RuntimeFilter>>>);
+#[derive(Default)]
+pub struct RuntimeFilterSlot {
+    filter: OnceLock<Option<Arc<RuntimeFilter>>>,
+    listener: Mutex<Option<FilterListener>>,
+}
+
+impl fmt::Debug for RuntimeFilterSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RuntimeFilterSlot").field(&self.filter.get()).finish()
+    }
+}
+
+/// Told of a filter once, on the thread that publishes it.
+pub type FilterListener = Box<dyn FnOnce(Option<Arc<RuntimeFilter>>) + Send>;
 
 impl RuntimeFilterSlot {
     /// An empty slot.
@@ -17,14 +33,30 @@ impl RuntimeFilterSlot {
         Arc::default()
     }
 
+    /// An empty slot that tells `listener` what is published.
+    pub fn with_listener(listener: FilterListener) -> Arc<Self> {
+        Arc::new(RuntimeFilterSlot { filter: OnceLock::new(), listener: Mutex::new(Some(listener)) })
+    }
+
+    /// A slot with a filter, or with the word that there is none.
+    pub fn filled(filter: Option<RuntimeFilter>) -> Arc<Self> {
+        let slot = RuntimeFilterSlot::new();
+        slot.publish(filter);
+        slot
+    }
+
     /// Publishes the filter; `None` says that there will be none. Only the first call counts.
     pub fn publish(&self, filter: Option<RuntimeFilter>) {
-        self.0.get_or_init(|| filter.map(Arc::new));
+        let published = self.filter.get_or_init(|| filter.map(Arc::new)).clone();
+        let listener = self.listener.lock().take();
+        if let Some(listener) = listener {
+            listener(published);
+        }
     }
 
     /// The filter, if one has been published.
     pub fn get(&self) -> Option<Arc<RuntimeFilter>> {
-        self.0.get().cloned().flatten()
+        self.filter.get().cloned().flatten()
     }
 }
 
