@@ -6,6 +6,8 @@ pub mod error;
 pub mod exchange;
 pub mod flight;
 pub mod node;
+pub mod node_scheduler;
+pub mod query_machine;
 
 /// Number of the language nodes speak: raised with every change of plans, messages, frames or hashes.
 pub const PROTOCOL: u64 = 1;
