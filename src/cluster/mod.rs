@@ -2,6 +2,7 @@
 //!
 //! Skeleton.
 pub mod control;
+pub mod directory;
 pub mod error;
 pub mod exchange;
 pub mod flight;
