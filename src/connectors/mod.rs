@@ -5,6 +5,7 @@
 
 pub mod csv;
 pub mod files;
+pub mod live;
 pub mod memory;
 pub mod parquet;
 pub mod part;

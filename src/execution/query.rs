@@ -2,19 +2,25 @@
 //!
 //! Position: called by `session`; the one place where optimizer, planner and scheduler meet.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use pipelines::{CancelToken, QueryMemory, QueryOptions};
 
 use super::{
+    admission::Permit,
     profile::{Phases, Profile},
-    results::{ResultChannel, ResultStream},
+    registry::{QueryEntry, TaskInfo},
+    results::{ResultChannel, ResultStream, Tracking},
 };
 use crate::{
+    catalog,
     engine::Engine,
     error::Result,
     optimizer::{OptimizerContext, optimize},
-    plan::{logical::Query, physical::PhysicalPlan},
+    plan::{
+        logical::Query,
+        physical::{PhysicalOperator, PhysicalPlan},
+    },
     planner::{
         physical,
         pipeline_builder::{StageLabel, build},
@@ -57,25 +63,53 @@ pub struct RunningQuery {
     pub phases: Phases,
 }
 
-/// Starts a planned query. It stops when `cancel` is set or the rows are dropped.
+/// Starts a planned query when it is its turn. It stops when `cancel` is set or the rows are dropped.
+///
+/// # Errors
+/// Too many queries, and tables that are gone or cannot be opened.
+pub fn start(engine: &Engine, planned: PlannedQuery, cancel: CancelToken, entry: Arc<QueryEntry>) -> Result<RunningQuery> {
+    let permit = match needs_place(&planned.plan) {
+        true => engine.admission.admit(&entry, &cancel)?,
+        false => Permit::without_place(),
+    };
+    entry.running();
+    let memory = QueryMemory::new(engine.memory.clone(), engine.options.query_memory_bytes);
+    entry.set_memory(Arc::clone(&memory));
+    let task = TaskInfo { units_running: 1, ..TaskInfo::new(0, &engine.options.node_id) };
+    entry.set_tasks(vec![task]);
+    entry.set_progress(0, 1);
+    let mut running = submit(engine, planned, cancel, memory)?;
+    running.rows.track(Tracking::new(entry, permit));
+    Ok(running)
+}
+
+/// Starts a planned query that is a part of another statement: it is not registered and does not wait.
 ///
 /// # Errors
 /// Tables that are gone or cannot be opened.
-pub fn start(engine: &Engine, planned: PlannedQuery, cancel: CancelToken) -> Result<RunningQuery> {
+pub fn start_within(engine: &Engine, planned: PlannedQuery, cancel: CancelToken) -> Result<RunningQuery> {
+    let memory = QueryMemory::new(engine.memory.clone(), engine.options.query_memory_bytes);
+    submit(engine, planned, cancel, memory)
+}
+
+fn submit(engine: &Engine, planned: PlannedQuery, cancel: CancelToken, memory: Arc<QueryMemory>) -> Result<RunningQuery> {
     let PlannedQuery { plan, mut phases } = planned;
     let start = Instant::now();
     let channel = ResultChannel::new();
     let built = build(&plan, &engine.catalogs, channel.sink())?;
-    let options = QueryOptions {
-        batch_rows: engine.options.batch_rows,
-        memory: QueryMemory::new(engine.memory.clone(), engine.options.query_memory_bytes),
-        cancel: cancel.clone(),
-        max_chains: None,
-    };
+    let options = QueryOptions { batch_rows: engine.options.batch_rows, memory, cancel: cancel.clone(), max_chains: None };
     let handle = engine.scheduler.submit(built.graph, options);
     phases.build_ns = start.elapsed().as_nanos() as u64;
     let columns = plan.output.iter().map(|c| ResultColumn { name: c.name.clone(), data_type: c.data_type.clone() }).collect();
     Ok(RunningQuery { rows: channel.stream(columns, handle, cancel), plan, stages: built.stages, phases })
+}
+
+/// Whether a query has to wait where too many run: an operator must be able to look at a full node.
+fn needs_place(plan: &PhysicalPlan) -> bool {
+    match &plan.operator {
+        PhysicalOperator::TableScan { table, .. } => !catalog::is_of_the_node(table),
+        _ => plan.inputs().into_iter().any(needs_place),
+    }
 }
 
 impl RunningQuery {

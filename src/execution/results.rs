@@ -15,6 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use pipelines::{Batch, CancelToken, Flow, GraphMetrics, LocalContext, LocalSink, QueryHandle, Sink};
 
+use super::{admission::Permit, registry::QueryEntry};
 use crate::{error::Result, session::ResultColumn};
 
 /// Bytes of rows that may wait for the client before the query is held back.
@@ -93,7 +94,7 @@ impl ResultChannel {
 
     /// The stream of the rows of the running query.
     pub fn stream(self, columns: Vec<ResultColumn>, query: QueryHandle, cancel: CancelToken) -> ResultStream {
-        ResultStream { columns, state: State::Running { queue: self.queue, query, cancel } }
+        ResultStream { columns, state: State::Running { queue: self.queue, query, cancel }, tracking: None }
     }
 }
 
@@ -107,6 +108,21 @@ impl Default for ResultChannel {
 pub struct ResultStream {
     columns: Vec<ResultColumn>,
     state: State,
+    /// Until the query has ended.
+    tracking: Option<Tracking>,
+}
+
+/// The query that the rows are of: its end is told to the registry, and its place goes to the next.
+pub struct Tracking {
+    entry: Arc<QueryEntry>,
+    _permit: Permit,
+}
+
+impl Tracking {
+    /// Of a query that has been admitted.
+    pub fn new(entry: Arc<QueryEntry>, permit: Permit) -> Self {
+        Tracking { entry, _permit: permit }
+    }
 }
 
 enum State {
@@ -125,7 +141,12 @@ enum State {
 impl ResultStream {
     /// A stream of rows that are there already.
     pub fn fixed(columns: Vec<ResultColumn>, batches: Vec<Batch>) -> Self {
-        ResultStream { columns, state: State::Drained { batches: batches.into(), metrics: None } }
+        ResultStream { columns, state: State::Drained { batches: batches.into(), metrics: None }, tracking: None }
+    }
+
+    /// Tells `tracking` what becomes of the query from now on.
+    pub fn track(&mut self, tracking: Tracking) {
+        self.tracking = Some(tracking);
     }
 
     /// The result's columns.
@@ -163,23 +184,39 @@ impl ResultStream {
             State::Drained { batches, .. } => return Poll::Ready(Ok(batches.pop_front())),
         };
         if let Some(batch) = pop(queue, context.waker()) {
+            if let Some(tracking) = &self.tracking {
+                tracking.entry.add_rows(batch.num_rows() as u64);
+            }
             return Poll::Ready(Ok(Some(batch)));
         }
-        let ended = std::task::ready!(Pin::new(query).poll(context));
+        let ended = std::task::ready!(Pin::new(query).poll(context)).map_err(Into::into);
         // Rows may have been pushed between the look into the queue and the end.
-        let mut batches = std::mem::take(&mut queue.lock().batches);
-        let answer = match ended {
+        let batches = std::mem::take(&mut queue.lock().batches);
+        Poll::Ready(self.end(ended, batches))
+    }
+
+    /// The query has ended; `batches` are still to be handed out, unless it failed.
+    fn end(&mut self, ended: Result<GraphMetrics>, mut batches: VecDeque<Batch>) -> Result<Option<Batch>> {
+        let tracking = self.tracking.take();
+        match ended {
             Ok(metrics) => {
+                if let Some(Tracking { entry, .. }) = &tracking {
+                    entry.add_rows(batches.iter().map(|batch| batch.num_rows() as u64).sum());
+                    entry.set_local_counters(&metrics);
+                    entry.finish(Ok(()));
+                }
                 let first = batches.pop_front();
                 self.state = State::Drained { batches, metrics: Some(metrics) };
                 Ok(first)
             }
             Err(error) => {
+                if let Some(Tracking { entry, .. }) = &tracking {
+                    entry.finish(Err(&error));
+                }
                 self.state = State::Drained { batches: VecDeque::new(), metrics: None };
-                Err(error.into())
+                Err(error)
             }
-        };
-        Poll::Ready(answer)
+        }
     }
 }
 
@@ -202,6 +239,9 @@ impl Drop for ResultStream {
     fn drop(&mut self) {
         if let State::Running { cancel, .. } = &self.state {
             cancel.cancel();
+        }
+        if let Some(tracking) = &self.tracking {
+            tracking.entry.abandon();
         }
     }
 }

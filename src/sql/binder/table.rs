@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Schemas that exist once, whatever the catalog, as far as clients are concerned.
-const SYSTEM_SCHEMAS: [&str; 2] = ["information_schema", "pg_catalog"];
+const SYSTEM_SCHEMAS: [&str; 3] = ["information_schema", "pg_catalog", "system"];
 
 impl<'a> Binder<'a> {
     /// Binds the name of a CTE, view or table.
