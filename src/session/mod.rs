@@ -264,7 +264,7 @@ impl Session {
     fn query(&self, query: &ast::Query, statement: &Statement, parameters: &[Scalar], cancel: CancelToken) -> Result<ResultStream> {
         self.registered(statement, cancel.clone(), |entry| {
             let planned = self.plan(query, statement, Parameters::Values(parameters))?;
-            Ok(query::start(&self.engine, planned, cancel, entry)?.rows)
+            Ok(query::start(&self.engine, planned, self.settings.distribution(), cancel, entry)?.rows)
         })
     }
 
@@ -316,7 +316,7 @@ impl Session {
         }
         self.registered(statement, cancel.clone(), |entry| {
             let planned = self.plan(query, statement, Parameters::Values(parameters))?;
-            let mut running = query::start(&self.engine, planned, cancel, entry)?;
+            let mut running = query::start(&self.engine, planned, self.settings.distribution(), cancel, entry)?;
             while running.rows.next_blocking()?.is_some() {}
             Ok(running.profile(&statement.text))
         })
@@ -330,7 +330,7 @@ impl Session {
         let StatementKind::Query(query) = &statement.kind else { return Err(Error::unsupported("a statement that is not a query")) };
         self.registered(statement, cancel.clone(), |entry| {
             let planned = self.plan(query, statement, Parameters::Values(&[]))?;
-            query::start(&self.engine, planned, cancel, entry)
+            query::start(&self.engine, planned, self.settings.distribution(), cancel, entry)
         })
     }
 
