@@ -24,6 +24,16 @@ pub struct Config {
     pub max_worker_threads: Option<usize>,
     /// Memory budget of the node in MiB; `None`: four fifths of the machine's.
     pub max_memory_mb: Option<usize>,
+    /// Who may connect; `None`: processes of this machine.
+    pub auth: Option<Auth>,
+    /// The name browsers know this machine by, besides its addresses.
+    pub host_name: Option<String>,
+    /// Queries that may run at the same time; `None`: the engine's default.
+    pub max_running_queries: Option<usize>,
+    /// Queries that may wait for their turn; `None`: the engine's default.
+    pub max_queued_queries: Option<usize>,
+    /// Seconds a query may wait; `None`: the engine's default.
+    pub queue_timeout_secs: Option<u64>,
     /// Files to be tables.
     pub tables: Vec<TableConfig>,
     /// The cluster, as far as this node is concerned.
@@ -54,6 +64,13 @@ pub enum Format {
     Csv,
 }
 
+/// Who may connect from other machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Everybody.
+    Trust,
+}
+
 /// `[cluster]`
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ClusterConfig {
@@ -76,6 +93,17 @@ pub enum Role {
     Coordinator,
     /// Does work.
     Worker,
+}
+
+impl Role {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Standalone => "standalone",
+            Role::Coordinator => "coordinator",
+            Role::Worker => "worker",
+        }
+    }
 }
 
 /// A mistake in a configuration file.
@@ -109,6 +137,11 @@ impl Default for Config {
             web_port: None,
             max_worker_threads: None,
             max_memory_mb: None,
+            auth: None,
+            host_name: None,
+            max_running_queries: None,
+            max_queued_queries: None,
+            queue_timeout_secs: None,
             tables: vec![],
             cluster: ClusterConfig::default(),
         }
@@ -136,7 +169,20 @@ impl Config {
     pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
         let document = Document { file, text };
         let root = DeTable::parse(text).map_err(|error| document.error(error.span().unwrap_or(0..0), error.message().to_owned(), None))?;
-        let keys = ["bind_address", "port", "web_port", "max_worker_threads", "max_memory_mb", "tables", "cluster"];
+        let keys = [
+            "bind_address",
+            "port",
+            "web_port",
+            "max_worker_threads",
+            "max_memory_mb",
+            "auth",
+            "host_name",
+            "max_running_queries",
+            "max_queued_queries",
+            "queue_timeout_secs",
+            "tables",
+            "cluster",
+        ];
         let section = Section::new(document, "", root.get_ref(), root.span(), &keys)?;
         let defaults = Config::default();
         Ok(Config {
@@ -145,6 +191,11 @@ impl Config {
             web_port: section.number("web_port", 1..=65_535)?.map(|n| n as u16),
             max_worker_threads: section.number("max_worker_threads", 1..=4096)?.map(|n| n as usize),
             max_memory_mb: section.number("max_memory_mb", 1..=i64::from(u32::MAX))?.map(|n| n as usize),
+            auth: section.choice("auth", &[("trust", Auth::Trust)])?,
+            host_name: section.text("host_name")?,
+            max_running_queries: section.number("max_running_queries", 1..=10_000)?.map(|n| n as usize),
+            max_queued_queries: section.number("max_queued_queries", 0..=10_000)?.map(|n| n as usize),
+            queue_timeout_secs: section.number("queue_timeout_secs", 0..=86_400)?.map(|n| n as u64),
             tables: tables(&section)?,
             cluster: cluster(&section)?,
         })
@@ -346,6 +397,16 @@ mod tests {
         assert_eq!(config.tables.len(), 1);
         assert_eq!((config.tables[0].name.as_str(), config.tables[0].format), ("lineitem", Format::Parquet));
         assert_eq!(config.tables[0].place, "coordinator.toml:4");
+    }
+
+    #[test]
+    fn limits_and_access_are_read() {
+        let text =
+            "auth = \"trust\"\nhost_name = \"db.example\"\nmax_running_queries = 3\nmax_queued_queries = 0\nqueue_timeout_secs = 5\n";
+        let config = Config::parse("arneb.toml", text).unwrap();
+        assert_eq!((config.auth, config.host_name.as_deref()), (Some(Auth::Trust), Some("db.example")));
+        assert_eq!((config.max_running_queries, config.max_queued_queries, config.queue_timeout_secs), (Some(3), Some(0), Some(5)));
+        assert_eq!(error("auth = \"password\"\n").message, "\"auth\" cannot be \"password\"");
     }
 
     #[test]

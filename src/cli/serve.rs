@@ -2,7 +2,7 @@
 //!
 //! Position: what `arneb` does without a command. Deliberately elsewhere: the protocol (`server::pgwire`).
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 
@@ -11,11 +11,16 @@ use crate::connectors::parquet::ParquetTable;
 use crate::{
     Engine,
     catalog::memory::MemoryCatalog,
-    config::{Config, Format, Role, TableConfig},
+    cluster::directory::StandaloneNode,
+    config::{Auth, Config, Format, Role, TableConfig},
     connectors::{Table, csv::CsvTable, tpch::TpchCatalog},
     engine::EngineOptions,
     error::{Error, ErrorKind, Result},
-    server,
+    server::{
+        pgwire,
+        policy::AccessPolicy,
+        web::{WebOptions, serve_web},
+    },
 };
 
 /// The file that is read when no other is named.
@@ -34,9 +39,12 @@ pub fn run(arguments: &ServeArguments) -> Result<()> {
         }
     }
     let engine = engine(&config)?;
+    // Statements that wait for their turn and EXPLAIN ANALYZE each hold a thread; others must still find one.
+    let num_blocking = 512.max(engine.options.max_running + engine.options.max_queued + 128);
     // The protocol needs few threads: queries run on the engine's own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .max_blocking_threads(num_blocking)
         .enable_all()
         .thread_name("arneb-io")
         .build()
@@ -75,6 +83,9 @@ pub fn engine(config: &Config) -> Result<Arc<Engine>> {
         num_threads: config.max_worker_threads.unwrap_or(defaults.num_threads),
         memory_bytes,
         query_memory_bytes: memory_bytes,
+        max_running: config.max_running_queries.unwrap_or(defaults.max_running),
+        max_queued: config.max_queued_queries.unwrap_or(defaults.max_queued),
+        queue_timeout: config.queue_timeout_secs.map_or(defaults.queue_timeout, Duration::from_secs),
         ..defaults
     });
     let files = MemoryCatalog::new();
@@ -98,18 +109,54 @@ fn open(table: &TableConfig) -> Result<Arc<dyn Table>> {
 }
 
 async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
-    let address = format!("{}:{}", bracketed(&config.bind_address), config.port);
-    let listener = TcpListener::bind(&address).await.map_err(|error| {
-        Error::new(ErrorKind::Resource, "58030", format!("cannot listen on {address}: {error}"))
-            .with_hint("choose another port with --port, or stop the process that has it")
-    })?;
-    tracing::info!(%address, threads = engine.options.num_threads, memory_mb = engine.options.memory_bytes >> 20, "arneb listening");
+    let (address, listener) = listen(config, config.port, "choose another port with --port, or stop the process that has it").await?;
+    let hint = "choose another with web_port in the configuration, or stop the process that has it";
+    let (web_address, web_listener) = listen(config, web_port(config)?, hint).await?;
+    let itself =
+        StandaloneNode::new(&engine.options.node_id, engine.options.num_threads, Arc::clone(&engine.memory), engine.registry.clone());
+    engine.nodes.set(Arc::new(itself.at(&address)));
+    tracing::info!(
+        %address,
+        web = %web_address,
+        threads = engine.options.num_threads,
+        memory_mb = engine.options.memory_bytes >> 20,
+        "arneb listening"
+    );
     for table in &config.tables {
         tracing::info!(name = table.name, path = table.path, "table");
     }
-    server::pgwire::serve(engine, listener, stop_signal()).await;
+    let policy = access_policy(config);
+    let web = WebOptions { role: Role::Standalone, policy, host_name: config.host_name.clone() };
+    tokio::join!(
+        pgwire::serve(Arc::clone(&engine), listener, policy, stop_signal()),
+        serve_web(Arc::clone(&engine), web_listener, web, stop_signal()),
+    );
     tracing::info!("arneb stopped");
     Ok(())
+}
+
+async fn listen(config: &Config, port: u16, hint: &str) -> Result<(String, TcpListener)> {
+    let address = format!("{}:{port}", bracketed(&config.bind_address));
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|error| Error::new(ErrorKind::Resource, "58030", format!("cannot listen on {address}: {error}")).with_hint(hint))?;
+    Ok((address, listener))
+}
+
+/// The port of the web: as configured, or 1000 above the protocol's.
+fn web_port(config: &Config) -> Result<u16> {
+    config.web_port.or_else(|| config.port.checked_add(1000)).ok_or_else(|| {
+        let message = format!("there is no port 1000 above {} for the web", config.port);
+        Error::new(ErrorKind::Configuration, "F0000", message).with_hint("set web_port in the configuration")
+    })
+}
+
+/// Without users only this machine is admitted, unless the configuration trusts everybody.
+fn access_policy(config: &Config) -> AccessPolicy {
+    match config.auth {
+        None => AccessPolicy::LoopbackOnly,
+        Some(Auth::Trust) => AccessPolicy::Trust,
+    }
 }
 
 /// An IPv6 address in brackets, so that a port can follow it.

@@ -7,7 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arneb::{Engine, connectors::tpch::TpchCatalog, engine::EngineOptions, server::pgwire::serve};
+use arneb::{
+    Engine,
+    connectors::tpch::TpchCatalog,
+    engine::EngineOptions,
+    server::{pgwire::serve, policy::AccessPolicy},
+};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tokio_postgres::{
     Client, Config, Error, NoTls, SimpleQueryMessage,
@@ -50,7 +55,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(serve(Arc::clone(&engine), listener, async {
+        tokio::spawn(serve(Arc::clone(&engine), listener, AccessPolicy::LoopbackOnly, async {
             let _ = stopped.await;
         }));
         Server { engine, address, _stop: stop }
