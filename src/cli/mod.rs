@@ -82,10 +82,11 @@ pub enum TpchCommand {
     /// Write the eight tables as Parquet files, and an arneb.toml that serves them.
     #[command(after_help = "Example:\n  arneb tpch gen --scale 10 --output data && arneb --config data/arneb.toml")]
     Gen(tpch_gen::GenArguments),
-    /// Run the 22 queries in this process, check every answer, print a table.
+    /// Run the 22 queries, in this process or on a server, check every answer, print a table.
     #[command(after_help = "Exit status: 0 if every answer is right, 1 if one is wrong or a query fails.\n\n\
         Examples:\n  arneb tpch run\n  arneb tpch run --scale 10 --threads 2 --queries 1,6 --runs 5\n  \
-        arneb tpch run --output json --profiles profiles > run.json")]
+        arneb tpch run --output json --profiles profiles > run.json\n  \
+        arneb tpch run --connect 127.0.0.1:5432 --search-path tpch.sf1")]
     Run(tpch_run::RunArguments),
 }
 

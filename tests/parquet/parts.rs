@@ -152,7 +152,7 @@ fn a_split_that_is_not_there_is_an_error() {
 fn row_groups_inside_a_range_are_read_without_a_test() {
     let batch = sample(5000, false);
     let (_directory, table) = two_files(&batch, in_groups());
-    // Four rows have the same key: the third row group ends with 524, the fifth one too ends with the last row of a key.
+    // Four rows have the same key: every row group begins with a new one, and has 175 of them.
     let count = |lower, upper| read(&table, ScanRequest { part: range(SORTED, lower, upper), ..ScanRequest::default() }, 8192);
     let (_, rows, counters) = count(Some(175), Some(875));
     assert_eq!(rows, 2800);

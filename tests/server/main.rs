@@ -9,5 +9,6 @@ mod fixture;
 mod limits;
 mod psql;
 mod simple;
+mod tpch;
 mod transactions;
 mod types;
