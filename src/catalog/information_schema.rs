@@ -35,7 +35,7 @@ pub fn table(catalogs: &Catalogs, name: &str) -> Result<Option<Arc<dyn Table>>> 
         "schemata" => schemata(catalogs),
         _ => return Ok(None),
     };
-    Ok(Some(Arc::new(table)))
+    Ok(Some(Arc::new(table.of_this_node())))
 }
 
 /// Calls `visit` with catalog, schema and table of every table.

@@ -7,6 +7,7 @@ pub mod csv;
 pub mod files;
 pub mod memory;
 pub mod parquet;
+pub mod part;
 pub mod tpch;
 
 use std::sync::Arc;

@@ -1,11 +1,17 @@
 //! What a finished join build (or top-k) tells the scans of the probe side: which keys can match at all.
 //!
 //! Position: published once into a [`RuntimeFilterSlot`] by [`crate::hash_join`]; read once per morsel by
-//! scans. A filter may let rows through that do not match, never the reverse.
+//! scans. A filter may let rows through that do not match, never the reverse. Parts of a build side have one filter each; [`union`]
+//! makes one of them. Filters travel between nodes: one that was received must be checked with [`RuntimeFilter::is_valid`] first.
+
+mod bloom;
+mod union;
 
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
+
+pub use self::bloom::BlockedBloom;
 
 /// Where a filter is put when it is known; shared by the plan node that makes it and the scans that use it.
 #[derive(Debug, Default)]
@@ -51,46 +57,6 @@ pub enum Members {
     Bloom(BlockedBloom),
 }
 
-/// A bloom filter of 64-bit blocks, 4 bits per key: one memory access per test.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BlockedBloom {
-    blocks: Box<[u64]>,
-}
-
-impl BlockedBloom {
-    /// An empty filter for about `num_keys` keys, 16 bits each; a power of two of blocks.
-    pub fn with_capacity(num_keys: usize) -> Self {
-        BlockedBloom { blocks: vec![0; (num_keys / 4).max(1).next_power_of_two()].into() }
-    }
-
-    /// Adds a key.
-    pub fn insert(&mut self, key: i64) {
-        let (block, bits) = self.place(key);
-        self.blocks[block] |= bits;
-    }
-
-    /// Whether the key may have been added.
-    #[inline]
-    pub fn contains(&self, key: i64) -> bool {
-        let (block, bits) = self.place(key);
-        self.blocks[block] & bits == bits
-    }
-
-    #[inline]
-    fn place(&self, key: i64) -> (usize, u64) {
-        let hash = hash_key(key);
-        let bits = (1 << (hash & 63)) | (1 << ((hash >> 6) & 63)) | (1 << ((hash >> 12) & 63)) | (1 << ((hash >> 18) & 63));
-        ((hash >> 32) as usize & (self.blocks.len() - 1), bits)
-    }
-}
-
-// Multiply and fold (the finalizer of rapidhash and wyhash): both halves of the product mix all key bits.
-#[inline]
-fn hash_key(key: i64) -> u64 {
-    let product = u128::from(key as u64 ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
-    (product as u64) ^ ((product >> 64) as u64)
-}
-
 impl RuntimeFilter {
     /// Whether a row with this key can have a match.
     #[inline]
@@ -112,6 +78,32 @@ impl RuntimeFilter {
     pub fn overlaps(&self, min: i64, max: i64) -> bool {
         min <= self.max && max >= self.min
     }
+
+    /// Whether it can be asked: members that were received may be fewer than the bounds say.
+    pub fn is_valid(&self) -> bool {
+        match &self.members {
+            Members::Unknown => true,
+            Members::Bitmap(words) => {
+                let span = self.max.wrapping_sub(self.min) as u64;
+                self.min > self.max || span >> 6 < words.len() as u64
+            }
+            Members::Bloom(bloom) => bloom.is_valid(),
+        }
+    }
+
+    /// Bytes of its members.
+    pub fn num_bytes(&self) -> usize {
+        match &self.members {
+            Members::Unknown => 0,
+            Members::Bitmap(words) => size_of_val(&**words),
+            Members::Bloom(bloom) => bloom.num_bytes(),
+        }
+    }
+
+    /// The filter, without members if these take more than `max_bytes`.
+    pub fn compact(self, max_bytes: usize) -> RuntimeFilter {
+        if self.num_bytes() <= max_bytes { self } else { RuntimeFilter { members: Members::Unknown, ..self } }
+    }
 }
 
 #[cfg(test)]
@@ -119,20 +111,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bloom_filter_has_every_key_and_few_others() {
-        let mut bloom = BlockedBloom::with_capacity(10_000);
-        let keys = (0..10_000i64).map(|k| k.wrapping_mul(0x1234_5678_9abc_def1));
-        keys.clone().for_each(|key| bloom.insert(key));
-        assert!(keys.clone().all(|key| bloom.contains(key)));
-        let wrong = keys.filter(|key| bloom.contains(key.wrapping_add(1))).count();
-        assert!(wrong < 300, "{wrong} of 10000");
-    }
-
-    #[test]
     fn bounds_apply_before_members() {
         let filter = RuntimeFilter { min: 10, max: 20, members: Members::Bitmap(Arc::from([1u64 << 3 | 1])) };
         assert_eq!((0..30).filter(|key| filter.contains(*key)).collect::<Vec<_>>(), [10, 13]);
         assert!(filter.overlaps(20, 40) && filter.overlaps(0, 10) && filter.overlaps(12, 13));
         assert!(!filter.overlaps(21, 40) && !filter.overlaps(0, 9));
+    }
+
+    #[test]
+    fn members_that_do_not_fit_their_bounds_are_not_valid() {
+        let bitmap = |min, max, words: usize| RuntimeFilter { min, max, members: Members::Bitmap(vec![u64::MAX; words].into()) };
+        for (filter, expected) in [
+            (bitmap(0, 63, 1), true),
+            (bitmap(0, 64, 1), false),
+            (bitmap(0, 0, 0), false),
+            (bitmap(1, 0, 0), true),
+            (bitmap(i64::MIN, i64::MAX, 2), false),
+            (RuntimeFilter::nothing(), true),
+        ] {
+            assert_eq!(filter.is_valid(), expected, "{filter:?}");
+            if expected {
+                assert_eq!(
+                    [-1, 0, 1, 63, 64].map(|key| filter.contains(key)),
+                    [-1, 0, 1, 63, 64].map(|k| filter.min <= k && k <= filter.max)
+                );
+            }
+        }
     }
 }
