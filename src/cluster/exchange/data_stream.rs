@@ -12,12 +12,12 @@
 
 use std::{
     collections::HashMap,
-    future::Future,
     sync::{Arc, OnceLock, Weak},
+    time::Duration,
 };
 
 use arrow_flight::FlightData;
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -37,47 +37,32 @@ use crate::{
     error::Result,
 };
 
-/// Opens a data stream to a node: connects, and sends the first message.
-#[tonic::async_trait]
-pub trait StreamOpener: Send + Sync + 'static {
-    /// A stream to `to`.
-    ///
-    /// # Errors
-    /// Why there is none.
-    async fn open(&self, to: NodeIndex) -> Result<(FlightSender, FlightReceiver)>;
-}
+/// Opens a data stream to a node: connects, and sends the first message. An error says why there is none.
+pub type StreamOpener = Box<dyn Fn(NodeIndex) -> BoxFuture<'static, Result<(FlightSender, FlightReceiver)>> + Send + Sync>;
 
 /// The streams of one query attempt from this node to others: each is opened at its first frame.
 pub struct DataStreams {
     runtime: Handle,
-    opener: Arc<dyn StreamOpener>,
+    opener: StreamOpener,
     exchange: OnceLock<Weak<QueryExchange>>,
     /// `None` once closed.
     lanes: Mutex<Option<HashMap<NodeIndex, UnboundedSender<Frame>>>>,
 }
 
 impl DataStreams {
-    /// Streams whose tasks run on `runtime`. Before the first frame is sent, [`DataStreams::attach`] has to be called.
-    pub fn new(runtime: Handle, opener: Arc<dyn StreamOpener>) -> Arc<DataStreams> {
-        Arc::new(DataStreams { runtime, opener, exchange: OnceLock::new(), lanes: Mutex::new(Some(HashMap::new())) })
-    }
-
-    /// Answers that come back, and broken streams, are told to `exchange`.
-    pub fn attach(&self, exchange: &Arc<QueryExchange>) {
-        // A second call changes nothing.
-        let _ = self.exchange.set(Arc::downgrade(exchange));
-    }
-
-    /// Ends all streams after what has been sent; nothing is sent any more. To be called when the exchange is closed, or all that was
-    /// sent has been acknowledged.
-    pub fn close(&self) {
-        self.lanes.lock().take();
+    /// Streams whose tasks run on the runtime this is called on.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub fn new(opener: StreamOpener) -> Arc<DataStreams> {
+        let lanes = Mutex::new(Some(HashMap::new()));
+        Arc::new(DataStreams { runtime: Handle::current(), opener, exchange: OnceLock::new(), lanes })
     }
 
     fn start_lane(&self, to: NodeIndex) -> UnboundedSender<Frame> {
         let (sender, frames) = unbounded_channel();
         let exchange = self.exchange.get().cloned().unwrap_or_default();
-        self.runtime.spawn(pump(Arc::clone(&self.opener), to, frames, exchange));
+        self.runtime.spawn(pump((self.opener)(to), to, frames, exchange));
         sender
     }
 }
@@ -90,11 +75,26 @@ impl Transport for DataStreams {
             let _ = lane.send(frame);
         }
     }
+
+    fn attach(&self, exchange: Weak<QueryExchange>) {
+        // A second call changes nothing.
+        let _ = self.exchange.set(exchange);
+    }
+
+    /// What has been sent is still carried; then streams end.
+    fn close(&self) {
+        self.lanes.lock().take();
+    }
 }
 
 /// Carries frames to one node, and answers back, until there are no more or the stream breaks.
-async fn pump(opener: Arc<dyn StreamOpener>, to: NodeIndex, frames: UnboundedReceiver<Frame>, exchange: Weak<QueryExchange>) {
-    let outcome = match opener.open(to).await {
+async fn pump(
+    opening: BoxFuture<'static, Result<(FlightSender, FlightReceiver)>>,
+    to: NodeIndex,
+    frames: UnboundedReceiver<Frame>,
+    exchange: Weak<QueryExchange>,
+) {
+    let outcome = match opening.await {
         Ok((outbound, inbound)) => exchange_frames(to, frames, outbound, inbound, &exchange).await,
         Err(error) => Err(error.to_string()),
     };
@@ -144,39 +144,42 @@ fn take_frame(exchange: &Weak<QueryExchange>, from: NodeIndex, data: Result<Flig
     from_flight(data).and_then(|frame| exchange.receive(from, frame)).map_err(|error| error.to_string())
 }
 
-/// The receiving side of a stream that node `from` has opened; ends with the stream, or when the exchange is closed. A stream that
-/// breaks, or carries what is no frame, is told to the exchange as a lost peer.
+/// How long a stream whose exchange is closed is read on: its sender is about to learn that the query is over, and would take an end
+/// that comes before for a loss.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// The receiving side of a stream that node `from` has opened; ends with the stream, or some time after the exchange is closed. A stream
+/// that breaks, or carries what is no frame, is told to the exchange as a lost peer.
 pub async fn serve_data_stream(exchange: Arc<QueryExchange>, from: NodeIndex, outbound: FlightSender, mut inbound: FlightReceiver) {
     let reply: Reply = Arc::new(move |frame| {
         // Reading the stream shows that it is broken.
         let _ = send_frame(&outbound, frame);
     });
     exchange.attach_reply(from, Arc::clone(&reply));
-    let mut closed = std::pin::pin!(exchange.closed());
+    let closed = exchange.closed();
     let weak = Arc::downgrade(&exchange);
-    let outcome = loop {
-        let next = next_or(&mut inbound, closed.as_mut()).await;
-        match next {
-            None => break Ok(()),
-            Some(data) => {
-                if let Err(why) = take_frame(&weak, from, data) {
-                    break Err(why);
-                }
-            }
+    drop(exchange);
+    let outcome = tokio::select! {
+        outcome = take_frames(&weak, from, &mut inbound) => outcome,
+        () = closed => {
+            // What comes is ignored, and so is how it ends.
+            let _ = tokio::time::timeout(LINGER, take_frames(&weak, from, &mut inbound)).await;
+            Ok(())
         }
     };
-    exchange.detach_reply(from, &reply);
-    if let Err(why) = outcome {
-        exchange.peer_lost(from, why);
+    if let Some(exchange) = weak.upgrade() {
+        exchange.detach_reply(from, &reply);
+        if let Err(why) = outcome {
+            exchange.peer_lost(from, why);
+        }
     }
 }
 
-/// The next message; `None` at the end of the stream, or when `closed` resolves.
-async fn next_or(inbound: &mut FlightReceiver, closed: impl Future<Output = ()>) -> Option<Result<FlightData, tonic::Status>> {
-    tokio::select! {
-        next = inbound.next() => next,
-        () = closed => None,
+async fn take_frames(exchange: &Weak<QueryExchange>, from: NodeIndex, inbound: &mut FlightReceiver) -> Result<(), String> {
+    while let Some(data) = inbound.next().await {
+        take_frame(exchange, from, data)?;
     }
+    Ok(())
 }
 
 fn into_flight(frame: Frame) -> Result<FlightData> {

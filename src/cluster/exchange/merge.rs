@@ -6,10 +6,10 @@
 use std::{collections::BTreeMap, sync::Arc, task::Waker};
 
 use arrow::datatypes::DataType;
-use operators::sort::SortKey;
+use operators::sort::{RunMerger, SortKey};
 use pipelines::{Batch, LocalContext, LocalSource, Poll, Reservation, Result, Source};
 
-use super::{channel_in::Taken, sorted_runs::RunMerger, source::Reader};
+use super::{channel_in::Taken, source::Reader};
 use crate::cluster::control::UnitId;
 
 /// The shared part.

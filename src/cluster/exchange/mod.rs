@@ -30,12 +30,13 @@ mod row_hash;
 mod rows_codec;
 mod scatter;
 mod sink;
-mod sorted_runs;
 mod source;
 mod split_rows;
 
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arrow::datatypes::DataType;
 use operators::types;
@@ -64,6 +65,12 @@ pub struct Output {
 pub trait Transport: Send + Sync {
     /// Sends `frame` to node `to`, which is never the own one.
     fn send(&self, to: NodeIndex, frame: Frame);
+
+    /// Called once, before the first frame is sent: whom answers and losses are to be told.
+    fn attach(&self, _exchange: Weak<QueryExchange>) {}
+
+    /// Nothing is sent any more: the exchange is closed.
+    fn close(&self) {}
 }
 
 /// What a [`QueryExchange`] has to know.

@@ -81,8 +81,8 @@ pub(super) struct Payload {
 const LEAST_CHARGE: usize = 64;
 
 impl QueryExchange {
-    /// The exchanges of a query attempt on a node. A transport that also receives (such as [`super::DataStreams`]) gets to know the
-    /// exchange afterwards, and holds it weakly. `on_peer_lost` is called once for a node to or from which a stream broke.
+    /// The exchanges of a query attempt on a node. The transport gets to know the exchange, which it holds weakly. `on_peer_lost` is
+    /// called once for a node to or from which a stream broke.
     pub fn new(
         config: ExchangeConfig,
         transport: Arc<dyn Transport>,
@@ -97,7 +97,7 @@ impl QueryExchange {
         transport: Arc<dyn Transport>,
         on_peer_lost: Box<dyn Fn(NodeIndex, String) + Send + Sync>,
     ) -> Arc<QueryExchange> {
-        Arc::new_cyclic(|this| QueryExchange {
+        let exchange = Arc::new_cyclic(|this| QueryExchange {
             this: Weak::clone(this),
             config,
             limits,
@@ -109,7 +109,9 @@ impl QueryExchange {
             deliveries: Deliveries::default(),
             replies: Mutex::default(),
             is_closed: watch::Sender::new(false),
-        })
+        });
+        exchange.transport.attach(Arc::downgrade(&exchange));
+        exchange
     }
 
     /// Makes ready for rows of an exchange: before any may arrive.
@@ -265,8 +267,9 @@ impl QueryExchange {
         self.deliveries.clear().into_iter().for_each(Waker::wake);
         let inputs: Vec<_> = self.inputs.read().values().cloned().collect();
         inputs.iter().for_each(|input| self.perform(input.close()));
-        self.replies.lock().clear();
         self.is_closed.send_replace(true);
+        self.replies.lock().clear();
+        self.transport.close();
     }
 
     /// Resolves when the exchange is closed.
