@@ -6,6 +6,7 @@ pub mod error;
 pub mod exchange;
 pub mod flight;
 pub mod node;
+pub mod plan_fragmenter;
 
 /// Number of the language nodes speak: raised with every change of plans, messages, frames or hashes.
 pub const PROTOCOL: u64 = 1;

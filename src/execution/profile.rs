@@ -116,6 +116,13 @@ impl Profile {
     }
 }
 
+/// A plan that has not run as indented text, a line per node and argument.
+pub(crate) fn plan_text(plan: &PhysicalPlan) -> Vec<String> {
+    let mut lines = vec![];
+    write_node(&profile_node(plan, None), 0, &mut lines);
+    lines
+}
+
 fn profile_node(plan: &PhysicalPlan, ran: Option<(&[StageLabel], &GraphMetrics)>) -> ProfileNode {
     let inputs: Vec<ProfileNode> = plan.inputs().into_iter().map(|input| profile_node(input, ran)).collect();
     let (operator, arguments) = explain::describe(plan);
