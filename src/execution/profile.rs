@@ -189,6 +189,13 @@ impl Profile {
     }
 }
 
+/// A plan that has not run as indented text, a line per node and argument.
+pub(crate) fn plan_text(plan: &PhysicalPlan) -> Vec<String> {
+    let mut lines = vec![];
+    write_node(&profile_node(plan, None, None), 0, &mut lines);
+    lines
+}
+
 /// Counters by plan node: its roles, in the order in which they were made.
 type Counted = HashMap<u32, Vec<(String, OperatorMetrics)>>;
 

@@ -183,7 +183,8 @@ impl Session {
         let command = |tag: &str| Ok(Outcome::Command(tag.to_owned()));
         match &statement.kind {
             StatementKind::Query(query) => Ok(Outcome::Rows(self.query(query, statement, parameters, cancel)?)),
-            StatementKind::Explain { analyze, json, query } => {
+            StatementKind::Explain { distributed: true, .. } => Err(Error::unsupported("EXPLAIN (DISTRIBUTED) without a cluster")),
+            StatementKind::Explain { analyze, json, distributed: false, query } => {
                 self.explain(query, statement, parameters, *analyze, *json, cancel).map(Outcome::Rows)
             }
             StatementKind::CreateView { name, columns, or_replace, query } => {
