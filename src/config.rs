@@ -4,12 +4,16 @@
 //! `main`. Unknown keys, wrong types and bad values are errors that name file, line, key and the nearest valid key.
 //! Deliberately elsewhere: opening the tables (`connectors`), which happens when the node starts.
 
+mod cluster;
+
 use std::{fmt, ops::Range, path::Path};
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
+
+pub use self::cluster::{ClusterConfig, Distribution, Recovery, TlsConfig, node_address};
 
 /// Everything a file can say; absent keys have their defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +30,8 @@ pub struct Config {
     pub max_memory_mb: Option<usize>,
     /// Files to be tables.
     pub tables: Vec<TableConfig>,
+    /// How clients prove who they are.
+    pub auth: Auth,
     /// The cluster, as far as this node is concerned.
     pub cluster: ClusterConfig,
 }
@@ -54,17 +60,12 @@ pub enum Format {
     Csv,
 }
 
-/// `[cluster]`
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ClusterConfig {
-    /// Role where `--role` is absent.
-    pub role: Option<Role>,
-    /// Port of Flight; `None`: 9090.
-    pub rpc_port: Option<u16>,
-    /// Where a worker finds its coordinator.
-    pub coordinator_address: Option<String>,
-    /// A worker's name.
-    pub worker_id: Option<String>,
+/// How clients prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Auth {
+    /// Not at all: whoever reaches the port may come in.
+    #[default]
+    Trust,
 }
 
 /// What a process is.
@@ -110,6 +111,7 @@ impl Default for Config {
             max_worker_threads: None,
             max_memory_mb: None,
             tables: vec![],
+            auth: Auth::Trust,
             cluster: ClusterConfig::default(),
         }
     }
@@ -136,7 +138,7 @@ impl Config {
     pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
         let document = Document { file, text };
         let root = DeTable::parse(text).map_err(|error| document.error(error.span().unwrap_or(0..0), error.message().to_owned(), None))?;
-        let keys = ["bind_address", "port", "web_port", "max_worker_threads", "max_memory_mb", "tables", "cluster"];
+        let keys = ["bind_address", "port", "web_port", "max_worker_threads", "max_memory_mb", "tables", "auth", "cluster"];
         let section = Section::new(document, "", root.get_ref(), root.span(), &keys)?;
         let defaults = Config::default();
         Ok(Config {
@@ -146,7 +148,8 @@ impl Config {
             max_worker_threads: section.number("max_worker_threads", 1..=4096)?.map(|n| n as usize),
             max_memory_mb: section.number("max_memory_mb", 1..=i64::from(u32::MAX))?.map(|n| n as usize),
             tables: tables(&section)?,
-            cluster: cluster(&section)?,
+            auth: section.choice("auth", &[("trust", Auth::Trust)])?.unwrap_or_default(),
+            cluster: cluster::read(&section)?,
         })
     }
 }
@@ -178,20 +181,6 @@ fn table_config(section: &Section<'_>, place: String) -> Result<TableConfig, Con
         })
         .collect::<Result<Vec<_>, ConfigError>>()?;
     Ok(TableConfig { name, path, format, schema: (!schema.is_empty()).then_some(schema), place })
-}
-
-fn cluster(root: &Section<'_>) -> Result<ClusterConfig, ConfigError> {
-    let Some(value) = root.get("cluster") else { return Ok(ClusterConfig::default()) };
-    let DeValue::Table(table) = value.get_ref() else { return Err(root.wrong_type("cluster", value, "a section [cluster]")) };
-    let keys = ["role", "rpc_port", "coordinator_address", "worker_id"];
-    let section = Section::new(root.document, "cluster", table, value.span(), &keys)?;
-    let roles = [("standalone", Role::Standalone), ("coordinator", Role::Coordinator), ("worker", Role::Worker)];
-    Ok(ClusterConfig {
-        role: section.choice("role", &roles)?,
-        rpc_port: section.number("rpc_port", 1..=65_535)?.map(|n| n as u16),
-        coordinator_address: section.text("coordinator_address")?,
-        worker_id: section.text("worker_id")?,
-    })
 }
 
 /// The text, for places in errors.
