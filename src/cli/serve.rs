@@ -83,9 +83,9 @@ pub fn engine(config: &Config) -> Result<Arc<Engine>> {
         num_threads: config.max_worker_threads.unwrap_or(defaults.num_threads),
         memory_bytes,
         query_memory_bytes: memory_bytes,
-        max_running: config.max_running_queries.unwrap_or(defaults.max_running),
-        max_queued: config.max_queued_queries.unwrap_or(defaults.max_queued),
-        queue_timeout: config.queue_timeout_secs.map_or(defaults.queue_timeout, Duration::from_secs),
+        max_running: config.max_running.unwrap_or(defaults.max_running),
+        max_queued: config.max_queued.unwrap_or(defaults.max_queued),
+        queue_timeout: config.queue_timeout_s.map_or(defaults.queue_timeout, Duration::from_secs),
         ..defaults
     });
     let files = MemoryCatalog::new();
