@@ -67,7 +67,14 @@ pub enum OutputFormat {
     Json,
 }
 
-fn parse_queries(text: &str) -> Result<QueryList, String> {
+impl QueryList {
+    /// The numbers.
+    pub fn numbers(self) -> Vec<usize> {
+        self.0
+    }
+}
+
+pub(super) fn parse_queries(text: &str) -> Result<QueryList, String> {
     let mut numbers = vec![];
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -128,7 +135,7 @@ pub fn run(arguments: &RunArguments) -> Result<bool> {
         tpch_gen::run(&tpch_gen::GenArguments { scale: arguments.scale, output: directory.clone(), parts: 1, threads })?;
     }
     let engine = engine(arguments, &directory)?;
-    let numbers = arguments.queries.clone().map_or_else(|| (1..=22).collect(), |list| list.0);
+    let numbers = arguments.queries.clone().map_or_else(|| (1..=22).collect(), QueryList::numbers);
     let mut queries = vec![];
     for number in numbers {
         let report = run_query(&engine, number, arguments)?;
