@@ -140,10 +140,7 @@ pub fn run(arguments: &ChaosArguments) -> Result<bool> {
         threads: usize::from(arguments.threads),
         memory_mb: ((default_memory_bytes() >> 20) / (usize::from(arguments.workers) + 1)).max(256),
         tables: tpch_tables(&data)?,
-        cluster_keys: vec![
-            ("heartbeat_ms", (arguments.lease_ms / 8).max(50).to_string()),
-            ("lease_ms", arguments.lease_ms.to_string()),
-        ],
+        cluster_keys: vec![("heartbeat_ms", (arguments.lease_ms / 8).max(50).to_string()), ("lease_ms", arguments.lease_ms.to_string())],
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

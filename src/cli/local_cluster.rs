@@ -32,14 +32,14 @@ use crate::{
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often something that is waited for is looked at.
-pub(crate) const GLANCE: Duration = Duration::from_millis(20);
+pub const GLANCE: Duration = Duration::from_millis(20);
 
 /// File descriptors a process may have more than before without having lost them: the runtime, the pool of connections between
 /// nodes and the allocator open some when they are first needed.
 pub const FILE_ALLOWANCE: usize = 8;
 
 /// States of queries and tasks in which nothing runs any more.
-const OVER: &[&str] = &["finished", "failed", "cancelled", "canceled", "lost"];
+pub const OVER: &[&str] = &["finished", "failed", "cancelled", "canceled", "lost"];
 
 /// A table of Parquet files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,16 @@ impl LocalCluster {
         Ok(cluster)
     }
 
+    /// A cluster of nodes that were started one by one; `options` are those of workers that are added.
+    pub fn assemble(
+        options: LocalClusterOptions,
+        ports: CoordinatorPorts,
+        coordinator: LocalNode,
+        workers: Vec<LocalNode>,
+    ) -> LocalCluster {
+        LocalCluster { options, ports, coordinator, workers }
+    }
+
     /// Starts one more worker, without waiting for it; answers its number.
     ///
     /// # Errors
@@ -133,11 +143,8 @@ impl LocalCluster {
         let name = format!("worker-{number}");
         let rpc_port = worker.rpc_port.map_or_else(free_port, Ok)?;
         let coordinator_address = worker.coordinator_address.unwrap_or_else(|| format!("127.0.0.1:{}", self.ports.rpc));
-        let mut keys = vec![
-            ("rpc_port", rpc_port.to_string()),
-            ("coordinator_address", text(&coordinator_address)),
-            ("worker_id", text(&name)),
-        ];
+        let mut keys =
+            vec![("rpc_port", rpc_port.to_string()), ("coordinator_address", text(&coordinator_address)), ("worker_id", text(&name))];
         keys.extend(worker.advertised_address.map(|address| ("advertised_address", text(&address))));
         keys.extend(self.options.cluster_keys.iter().cloned());
         let tables = worker.tables.as_ref().unwrap_or(&self.options.tables);
@@ -384,10 +391,8 @@ pub fn tpch_tables(directory: &Path) -> Result<Vec<TableFile>> {
 }
 
 fn configuration(options: &LocalClusterOptions, head: &str, tables: &[TableFile], cluster_keys: &[(&str, String)]) -> String {
-    let mut config = format!(
-        "bind_address = \"127.0.0.1\"\n{head}max_worker_threads = {}\nmax_memory_mb = {}\n",
-        options.threads, options.memory_mb
-    );
+    let mut config =
+        format!("bind_address = \"127.0.0.1\"\n{head}max_worker_threads = {}\nmax_memory_mb = {}\n", options.threads, options.memory_mb);
     config.push_str(&table_sections(tables));
     config.push_str("\n[cluster]\n");
     for (key, value) in cluster_keys {

@@ -36,7 +36,14 @@ impl From<&Error> for WireError {
 impl From<WireError> for Error {
     fn from(error: WireError) -> Self {
         let sqlstate = KNOWN.iter().find(|known| **known == error.sqlstate).copied().unwrap_or("XX000");
-        Error { kind: error.kind, sqlstate: SqlState(sqlstate), message: error.message, detail: error.detail, hint: error.hint, position: None }
+        Error {
+            kind: error.kind,
+            sqlstate: SqlState(sqlstate),
+            message: error.message,
+            detail: error.detail,
+            hint: error.hint,
+            position: None,
+        }
     }
 }
 

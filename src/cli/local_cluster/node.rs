@@ -52,7 +52,8 @@ impl LocalNode {
     pub fn start(options: LocalNodeOptions) -> Result<LocalNode> {
         let mut node = LocalNode { options, child: None, is_stopped: false };
         let config = node.config_path();
-        std::fs::write(&config, &node.options.config).map_err(|error| node.failure(&format!("cannot write {}: {error}", config.display())))?;
+        std::fs::write(&config, &node.options.config)
+            .map_err(|error| node.failure(&format!("cannot write {}: {error}", config.display())))?;
         node.spawn()?;
         Ok(node)
     }

@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::{control::QueryAttempt, node::{NodeIndex, NodeInfo}};
+use super::{
+    control::QueryAttempt,
+    node::{NodeIndex, NodeInfo},
+};
 
 /// One direction of a stream, to be sent into; never blocks (who sends rows is held back by credits before). Dropping it ends
 /// the direction.
