@@ -2,6 +2,8 @@
 //!
 //! Position: called by `main`, above everything else. Without a command it starts the server.
 
+pub mod cluster_chaos;
+pub mod local_cluster;
 pub mod serve;
 pub mod tpch_gen;
 pub mod tpch_run;
@@ -74,6 +76,20 @@ pub enum Command {
     /// TPC-H: generate the data, run and check the queries.
     #[command(subcommand)]
     Tpch(TpchCommand),
+    /// Clusters on this machine: to try one, and to see what it endures.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+}
+
+/// Cluster commands.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Run the TPC-H queries on a cluster whose workers are killed, stopped and restarted meanwhile.
+    #[command(after_help = "Exit status: 0 if every answer is right, nothing hangs and nothing is left behind; else 1.\n\n\
+        Examples:\n  arneb cluster chaos --workers 3 --scale 1 --minutes 10 --seed 7\n  \
+        arneb cluster chaos --kill --minutes 2 --recovery off      queries fail: the disturbances meet something\n  \
+        arneb cluster chaos --kill-at 0.1,0.5,0.9                  how much longer each query takes when a worker dies")]
+    Chaos(cluster_chaos::ChaosArguments),
 }
 
 /// TPC-H commands.

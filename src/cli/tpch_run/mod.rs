@@ -63,7 +63,14 @@ pub struct RunArguments {
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryList(Vec<usize>);
 
-fn parse_queries(text: &str) -> Result<QueryList, String> {
+impl QueryList {
+    /// The numbers.
+    pub fn numbers(self) -> Vec<usize> {
+        self.0
+    }
+}
+
+pub(super) fn parse_queries(text: &str) -> Result<QueryList, String> {
     let mut numbers = vec![];
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
