@@ -13,7 +13,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-pub use self::cluster::{ClusterConfig, Distribution, Recovery, TlsConfig, node_address};
+pub use self::cluster::{ClusterConfig, TlsConfig, node_address};
 
 /// Everything a file can say; absent keys have their defaults.
 #[derive(Debug, Clone, PartialEq)]

@@ -55,7 +55,7 @@ impl Attempts {
         let query = self.0.lock().get(&ticket.attempt).cloned();
         let query = query.ok_or_else(|| Status::not_found("the query is not running on this node"))?;
         let start = query.start_info();
-        if !ticket.verify(&start.key) || ticket.to != start.receiver || usize::from(ticket.from.0) >= start.nodes.len() {
+        if ticket.verify(&start.key).is_err() || ticket.to != start.receiver || usize::from(ticket.from.0) >= start.nodes.len() {
             return Err(Status::permission_denied("the ticket of the data stream is not valid"));
         }
         tokio::spawn(serve_data_stream(Arc::clone(query.exchange()), ticket.from, outbound, inbound));

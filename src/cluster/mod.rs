@@ -27,6 +27,7 @@ pub mod directory;
 pub mod error;
 pub mod exchange;
 pub mod flight;
+pub mod launch;
 pub mod membership;
 pub mod node;
 pub mod node_scheduler;

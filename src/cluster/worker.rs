@@ -8,7 +8,10 @@
 //! Position: the doors of a worker node. A control stream that breaks ends its attempt: the coordinator is gone, or has given the
 //! query up. Deliberately elsewhere: heartbeats (`membership`), what an attempt does (`task`).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -19,7 +22,11 @@ use super::{
     attempts::Attempts,
     control::{Command, QueryStart, Report},
     error::WireError,
-    flight::{Doors, FlightReceiver, FlightSender, Peers, StreamOpen, messages},
+    flight::{
+        Doors, FlightReceiver, FlightSender, Peers, StreamOpen,
+        messages::{self, to_bytes},
+    },
+    membership::{Heartbeat, messages::PROBE},
     node::Incarnation,
     task::NodeQuery,
     transport::transport,
@@ -32,37 +39,45 @@ use crate::{
 /// How often a worker tells how far its tasks are.
 const STATS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The doors of a worker.
+/// A worker.
 pub struct Worker {
     engine: Arc<Engine>,
     peers: Arc<Peers>,
     attempts: Arc<Attempts>,
-    incarnation: Incarnation,
+    /// Which start it is until the heartbeat runs; from then on the heartbeat knows, as a fenced node takes a new number.
+    first: Incarnation,
+    heartbeat: OnceLock<Weak<Heartbeat>>,
 }
 
 impl Worker {
     /// A worker that runs units on `engine`.
-    pub fn new(engine: Arc<Engine>, peers: Arc<Peers>, attempts: Arc<Attempts>, incarnation: Incarnation) -> Arc<Self> {
-        Arc::new(Worker { engine, peers, attempts, incarnation })
+    pub fn new(engine: Arc<Engine>, peers: Arc<Peers>, attempts: Arc<Attempts>, first: Incarnation) -> Arc<Self> {
+        Arc::new(Worker { engine, peers, attempts, first, heartbeat: OnceLock::new() })
+    }
+
+    /// From now on `heartbeat` knows which start of the node this is.
+    pub fn listen_to(&self, heartbeat: &Arc<Heartbeat>) {
+        self.heartbeat.get_or_init(|| Arc::downgrade(heartbeat));
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.heartbeat.get().and_then(Weak::upgrade).map_or(self.first, |heartbeat| heartbeat.incarnation())
     }
 }
 
+/// The doors of a worker's Flight port.
+pub struct WorkerDoors(pub Arc<Worker>);
+
 #[tonic::async_trait]
-impl Doors for Worker {
+impl Doors for WorkerDoors {
     async fn stream(&self, open: StreamOpen, outbound: FlightSender, inbound: FlightReceiver) -> Result<(), Status> {
         match open {
             StreamOpen::Control => {
-                let control = Control {
-                    engine: Arc::clone(&self.engine),
-                    peers: Arc::clone(&self.peers),
-                    attempts: Arc::clone(&self.attempts),
-                    incarnation: self.incarnation,
-                    outbound,
-                };
+                let control = Control { worker: Arc::clone(&self.0), outbound };
                 tokio::spawn(control.serve(inbound));
                 Ok(())
             }
-            StreamOpen::Data(ticket) => self.attempts.serve_data(&ticket, outbound, inbound),
+            StreamOpen::Data(ticket) => self.0.attempts.serve_data(&ticket, outbound, inbound),
             StreamOpen::Membership(..) => Err(Status::failed_precondition(
                 "this node is a worker: coordinator_address must name the Flight port of a coordinator",
             )),
@@ -70,7 +85,7 @@ impl Doors for Worker {
     }
 
     async fn action(&self, kind: &str, _body: Bytes) -> Result<Bytes, Status> {
-        answer_probe(kind, self.incarnation)
+        answer_probe(kind, to_bytes(&self.0.incarnation()).into())
     }
 }
 
@@ -78,19 +93,16 @@ impl Doors for Worker {
 ///
 /// # Errors
 /// Another question.
-pub fn answer_probe(kind: &str, incarnation: Incarnation) -> Result<Bytes, Status> {
+pub fn answer_probe(kind: &str, incarnation: Bytes) -> Result<Bytes, Status> {
     match kind {
-        "probe" => Ok(Bytes::copy_from_slice(&incarnation.0.to_be_bytes())),
+        PROBE => Ok(incarnation),
         other => Err(Status::invalid_argument(format!("unknown action \"{other}\""))),
     }
 }
 
 /// One control stream.
 struct Control {
-    engine: Arc<Engine>,
-    peers: Arc<Peers>,
-    attempts: Arc<Attempts>,
-    incarnation: Incarnation,
+    worker: Arc<Worker>,
     outbound: FlightSender,
 }
 
@@ -107,7 +119,7 @@ impl Control {
             Ok(query) => query,
             Err(error) => return self.refuse(&error),
         };
-        self.attempts.insert(&query);
+        self.worker.attempts.insert(&query);
         self.tell(&Report::Ready);
         let mut stats = tokio::time::interval(STATS_INTERVAL);
         stats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -127,17 +139,17 @@ impl Control {
             }
         }
         let last = query.end().await;
-        self.attempts.remove(query.start_info().attempt);
+        self.worker.attempts.remove(query.start_info().attempt);
         self.tell(&Report::Ended(last));
     }
 
     fn begin(&self, start: QueryStart, reports: mpsc::UnboundedSender<Report>) -> Result<Arc<NodeQuery>> {
         let receiver = start.nodes.get(usize::from(start.receiver.0));
-        if receiver.is_none_or(|node| node.incarnation != self.incarnation) {
+        if receiver.is_none_or(|node| node.incarnation != self.worker.incarnation()) {
             return Err(Error::internal("the query was meant for an earlier start of this node"));
         }
-        let transport = transport(&self.peers, &start);
-        NodeQuery::begin(Arc::clone(&self.engine), start, transport, reports, None)
+        let transport = transport(&self.worker.peers, &start);
+        NodeQuery::begin(Arc::clone(&self.worker.engine), start, transport, reports, None)
     }
 
     fn tell(&self, report: &Report) {

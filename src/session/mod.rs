@@ -183,7 +183,9 @@ impl Session {
         let command = |tag: &str| Ok(Outcome::Command(tag.to_owned()));
         match &statement.kind {
             StatementKind::Query(query) => Ok(Outcome::Rows(self.query(query, statement, parameters, cancel)?)),
-            StatementKind::Explain { distributed: true, .. } => Err(Error::unsupported("EXPLAIN (DISTRIBUTED) without a cluster")),
+            StatementKind::Explain { distributed: true, query, .. } => {
+                self.explain_distributed(query, statement, parameters).map(Outcome::Rows)
+            }
             StatementKind::Explain { analyze, json, distributed: false, query } => {
                 self.explain(query, statement, parameters, *analyze, *json, cancel).map(Outcome::Rows)
             }
@@ -306,6 +308,16 @@ impl Session {
         } else {
             profile.text()
         };
+        Ok(text_rows(vec![text_column("QUERY PLAN")], lines.into_iter().map(|line| vec![line]).collect()))
+    }
+
+    /// How a query would be cut for the cluster.
+    fn explain_distributed(&self, query: &ast::Query, statement: &Statement, parameters: &[Scalar]) -> Result<ResultStream> {
+        let distributor = self.engine.distributor.get().ok_or_else(|| {
+            Error::unsupported("EXPLAIN (DISTRIBUTED) without a cluster").with_hint("ask a server that was started with --role coordinator")
+        })?;
+        let planned = self.plan(query, statement, Parameters::Values(parameters))?;
+        let lines = distributor.explain(&self.engine, &planned, self.settings.distribution())?;
         Ok(text_rows(vec![text_column("QUERY PLAN")], lines.into_iter().map(|line| vec![line]).collect()))
     }
 

@@ -38,8 +38,6 @@ use crate::{
     plan::fragment::DistributedPlan,
 };
 
-/// How long a node may take to answer a question whether it is there.
-const PROBE_LIMIT: Duration = Duration::from_millis(1500);
 /// How long the end of an attempt waits for the workers' last word.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
@@ -127,7 +125,7 @@ impl<'a> Attempt<'a> {
             attempt: spec.attempt,
             key,
             receiver,
-            nodes: nodes(cluster, &spec.workers),
+            nodes: nodes(cluster, &spec.workers, receiver),
             classes: classes(&spec.workers),
             plan: DistributedPlan::clone(&spec.plan),
             batch_rows: engine.options.batch_rows as u32,
@@ -362,13 +360,9 @@ impl<'a> Attempt<'a> {
         let Some(worker) = usize::from(node.0).checked_sub(1).and_then(|place| self.spec.workers.get(place)).cloned() else { return };
         let (cluster, heard) = (Arc::clone(self.cluster), self.heard.clone());
         tokio::spawn(async move {
-            let answer = cluster.peers.action(&worker.address, "probe", bytes::Bytes::new(), PROBE_LIMIT).await;
-            let same = answer.as_ref().is_ok_and(|bytes| bytes.as_ref() == worker.incarnation.0.to_be_bytes());
-            if same {
+            // Of its death, membership tells everybody.
+            if cluster.membership.verify(&worker.id, worker.incarnation, "a stream of a query broke").await {
                 let _ = heard.send((node, Heard::IsAlive));
-            } else {
-                let why = answer.err().map_or_else(|| "another process answers at its address".to_owned(), |error| error.message);
-                cluster.membership.suspect(&worker.id, worker.incarnation, &why);
             }
         });
     }
@@ -431,9 +425,15 @@ fn shapes(cluster: &Cluster, workers: &[NodeInfo]) -> Vec<NodeShape> {
     std::iter::once(&cluster.me).chain(workers).map(shape).collect()
 }
 
-fn nodes(cluster: &Cluster, workers: &[NodeInfo]) -> Vec<QueryNode> {
+/// The nodes of an attempt as `receiver` can reach them: the coordinator at the address at which it has found it before.
+fn nodes(cluster: &Cluster, workers: &[NodeInfo], receiver: NodeIndex) -> Vec<QueryNode> {
     let node = |info: &NodeInfo| QueryNode { name: info.id.0.clone(), incarnation: info.incarnation, address: info.address.clone() };
-    std::iter::once(&cluster.me).chain(workers).map(node).collect()
+    let mut nodes: Vec<QueryNode> = std::iter::once(&cluster.me).chain(workers).map(node).collect();
+    let found_at = usize::from(receiver.0).checked_sub(1).and_then(|place| cluster.membership.reached_at(&workers.get(place)?.id));
+    if let Some(address) = found_at {
+        nodes[0].address = address;
+    }
+    nodes
 }
 
 /// Hash classes go to workers in proportion to their threads.

@@ -144,7 +144,7 @@ impl Distributor for Coordinator {
 
     fn explain(&self, engine: &Arc<Engine>, planned: &PlannedQuery, options: DistributionOptions) -> Result<Vec<String>> {
         Ok(match self.cut(engine, planned, options)? {
-            Some(plan) => plan_fragmenter::explain_distributed(&plan),
+            Some(plan) => plan_fragmenter::explain::explain_distributed(&plan),
             None => vec!["The query runs on the coordinator alone.".to_owned()],
         })
     }
@@ -165,13 +165,16 @@ pub struct CoordinatorDoors(pub Arc<Cluster>);
 impl Doors for CoordinatorDoors {
     async fn stream(&self, open: StreamOpen, outbound: FlightSender, inbound: FlightReceiver) -> Result<(), Status> {
         match open {
-            StreamOpen::Membership(info, tables) => self.0.membership.accept(*info, tables, outbound, inbound),
+            StreamOpen::Membership(info, tables) => {
+                self.0.membership.accept(*info, tables, outbound, inbound);
+                Ok(())
+            }
             StreamOpen::Data(ticket) => self.0.attempts.serve_data(&ticket, outbound, inbound),
             StreamOpen::Control => Err(Status::failed_precondition("this node is a coordinator: it runs nobody's units")),
         }
     }
 
     async fn action(&self, kind: &str, _body: Bytes) -> Result<Bytes, Status> {
-        answer_probe(kind, self.0.me.incarnation)
+        answer_probe(kind, self.0.membership.answer())
     }
 }

@@ -23,14 +23,13 @@ pub struct Outbox {
     num_bytes: usize,
     limit_bytes: usize,
     is_released: bool,
-    num_rows: u64,
     client: mpsc::Sender<Result<Batch>>,
 }
 
 impl Outbox {
     /// An outbox that holds back up to `limit_bytes`.
     pub fn new(limit_bytes: usize, client: mpsc::Sender<Result<Batch>>) -> Self {
-        Outbox { batches: VecDeque::new(), num_bytes: 0, limit_bytes, is_released: false, num_rows: 0, client }
+        Outbox { batches: VecDeque::new(), num_bytes: 0, limit_bytes, is_released: false, client }
     }
 
     /// Whether rows may have reached the client.
@@ -46,14 +45,8 @@ impl Outbox {
     /// Takes a batch; beyond the limit, rows are released.
     pub fn push(&mut self, batch: Batch) {
         self.num_bytes += batch.num_bytes();
-        self.num_rows += batch.num_rows() as u64;
         self.batches.push_back(batch);
         self.is_released |= self.num_bytes > self.limit_bytes;
-    }
-
-    /// Rows that were taken, of the attempt that counts.
-    pub fn num_rows(&self) -> u64 {
-        self.num_rows
     }
 
     /// Whether there is something for the client.
@@ -79,7 +72,6 @@ impl Outbox {
         assert!(!self.is_released, "rows that were released cannot be taken back");
         self.batches.clear();
         self.num_bytes = 0;
-        self.num_rows = 0;
     }
 
     /// Hands everything to the client, as fast as it takes it.
@@ -122,7 +114,6 @@ mod tests {
         outbox.flush().await;
         assert_eq!(receiver.recv().await.unwrap().unwrap().num_rows(), 1);
         assert_eq!(receiver.recv().await.unwrap().unwrap().num_rows(), 20);
-        assert_eq!(outbox.num_rows(), 21);
     }
 
     #[tokio::test]

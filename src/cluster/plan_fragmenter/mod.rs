@@ -46,6 +46,7 @@ use self::{
     scans::Scans,
     sizes::Limits,
 };
+use crate::execution::distributed::DistributionMode;
 use crate::{
     catalog::Catalogs,
     error::{Error, Result},
@@ -68,18 +69,6 @@ pub struct ClusterShape {
     pub small_query_bytes: u64,
     /// Whether to distribute.
     pub mode: DistributionMode,
-}
-
-/// Whether queries are distributed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DistributionMode {
-    /// Where it is worth it.
-    #[default]
-    Auto,
-    /// Whatever can be, in pieces as small as there are.
-    Always,
-    /// Nothing.
-    Never,
 }
 
 /// Cuts `plan` for a cluster; `None` if it is to run whole on the coordinator.

@@ -112,6 +112,7 @@ impl NodeQuery {
             classes: start.classes.clone(),
             memory: Arc::clone(&memory),
             batch_rows: engine.options.batch_rows,
+            compress: other_hosts(&start),
         };
         let lost = reports.clone();
         let exchange = QueryExchange::new(
@@ -481,6 +482,13 @@ impl NodeQuery {
         }
         self.exchange.abandon(run);
     }
+}
+
+/// By node: whether it is on another host than the receiver of `start`.
+fn other_hosts(start: &QueryStart) -> Vec<bool> {
+    let host = |address: &str| address.rsplit_once(':').map_or_else(String::new, |(host, _)| host.to_owned());
+    let own = start.nodes.get(usize::from(start.receiver.0)).map(|node| host(&node.address));
+    start.nodes.iter().map(|node| Some(host(&node.address)) != own).collect()
 }
 
 /// The exchanges that a fragment reads, and the types of their columns.
