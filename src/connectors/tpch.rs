@@ -84,6 +84,25 @@ impl GeneratedTable {
         (0..parts).map(|part| Generator::key_bounds(self.table, self.scale, part, parts)).collect()
     }
 
+    /// The parts that have rows of `part`.
+    fn parts_of(&self, part: &ScanPart) -> Result<Arc<[u32]>> {
+        let all = 0..self.num_parts();
+        Ok(match part {
+            ScanPart::Splits(splits) => {
+                let chosen = chosen_splits(splits, all.len())?;
+                all.zip(chosen).filter(|(_, is_chosen)| *is_chosen).map(|(part, _)| part).collect()
+            }
+            ScanPart::KeyRange { column: KEY_COLUMN, lower, upper } => {
+                let range = KeyRange { lower: *lower, upper: *upper };
+                match self.part_bounds() {
+                    Some(bounds) => all.zip(bounds).filter(|(_, (min, max))| range.overlaps(*min, *max)).map(|(part, _)| part).collect(),
+                    None => all.collect(),
+                }
+            }
+            ScanPart::KeyRange { .. } | ScanPart::All => all.collect(),
+        })
+    }
+
     /// The tables whose keys a column holds, for its bounds.
     fn key_rows(&self, column: &str) -> Option<u64> {
         Some(match column.split_once('_')?.1 {
@@ -102,13 +121,15 @@ impl Table for GeneratedTable {
 
     fn statistics(&self) -> Result<Arc<TableStatistics>> {
         let schema = self.schema();
-        let columns = schema.fields().iter().map(|field| {
+        let columns = schema.fields().iter().enumerate().map(|(index, field)| {
             let rows = self.key_rows(field.name());
             ColumnStatistics {
                 min: rows.map(|_| Scalar::Int64(1)),
                 max: rows.map(|rows| Scalar::Int64(rows as i64)),
                 null_count: Some(0),
                 distinct_count: rows.map(|rows| rows as f64),
+                // Tables that are not made in the order of their keys are of one part.
+                is_clustered: index == KEY_COLUMN && self.num_parts() > 1,
                 ..ColumnStatistics::default()
             }
         });
@@ -116,31 +137,15 @@ impl Table for GeneratedTable {
     }
 
     fn scan(&self, request: ScanRequest) -> Result<Arc<dyn Source>> {
-        let num_parts = self.num_parts();
-        let mut range = None;
-        let parts = match request.part {
-            ScanPart::All => (0..num_parts).collect(),
-            ScanPart::Splits(splits) => {
-                let chosen = chosen_splits(&splits, num_parts as usize)?;
-                (0..num_parts).zip(chosen).filter(|(_, is_chosen)| *is_chosen).map(|(part, _)| part).collect()
-            }
-            ScanPart::KeyRange { column, lower, upper } => {
-                let keys = KeyRange { lower, upper };
-                range = Some((column, keys));
-                match self.part_bounds().filter(|_| column == KEY_COLUMN) {
-                    Some(bounds) => {
-                        (0..num_parts).zip(bounds).filter(|(_, (min, max))| keys.overlaps(*min, *max)).map(|(part, _)| part).collect()
-                    }
-                    None => (0..num_parts).collect(),
-                }
-            }
-        };
         Ok(Arc::new(GeneratedSource {
             table: self.table,
             scale: self.scale,
-            num_parts,
-            parts,
-            range,
+            num_parts: self.num_parts(),
+            parts: self.parts_of(&request.part)?,
+            range: match request.part {
+                ScanPart::KeyRange { column, lower, upper } => Some((column, KeyRange { lower, upper })),
+                _ => None,
+            },
             columns: request.columns,
             next: Arc::default(),
         }))
@@ -250,6 +255,10 @@ mod tests {
         assert_eq!((bounds.len(), table.splits().unwrap().len()), (6, 6));
         assert_eq!(table.splits().unwrap().iter().map(|split| split.rows).sum::<u64>(), 600_000);
         assert_eq!(table.split_bounds(1).unwrap(), None);
+        assert!(bounds.windows(2).all(|pair| pair[0].1 < pair[1].0));
+        let statistics = table.statistics().unwrap();
+        let clustered: Vec<usize> = (0..statistics.columns.len()).filter(|index| statistics.columns[*index].is_clustered).collect();
+        assert_eq!(clustered, [KEY_COLUMN]);
         let keys = |part| {
             let batches = run_source(table.scan(ScanRequest { columns: vec![0], part, ..ScanRequest::default() }).unwrap()).unwrap();
             batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect::<Vec<_>>()

@@ -71,9 +71,9 @@ fn straddles(footer: &Footer, row_group: usize, reading: &Reading, range: &KeyRa
     match integer_bounds(bounds::bounds(chunk, reading)) {
         KeyBounds::AllNull => range.takes_nulls().then_some(false),
         KeyBounds::Between(min, max) => {
-            let is_outside = !range.overlaps(min, max) && !(has_nulls && range.takes_nulls());
+            let is_met = range.overlaps(min, max) || has_nulls && range.takes_nulls();
             let is_inside = range.covers(min, max) && (!has_nulls || range.takes_nulls());
-            (!is_outside).then_some(!is_inside)
+            is_met.then_some(!is_inside)
         }
         KeyBounds::Unknown => Some(*range != KeyRange { lower: None, upper: None }),
     }
