@@ -84,6 +84,7 @@ struct State {
     open: HashMap<UnitRun, OpenRun>,
     ended: HashSet<UnitId>,
     abandoned: HashSet<UnitRun>,
+    gone: HashSet<NodeIndex>,
     ready: VecDeque<Ready>,
     reservation: Reservation,
     senders: HashMap<NodeIndex, Sender>,
@@ -149,6 +150,7 @@ impl Input {
             open: HashMap::new(),
             ended: HashSet::new(),
             abandoned: HashSet::new(),
+            gone: HashSet::new(),
             ready: VecDeque::new(),
             reservation: memory.reservation(PURPOSE),
             senders: HashMap::new(),
@@ -244,6 +246,7 @@ impl Input {
     /// Nothing comes from `node` any more: what it has not ended is dropped.
     pub(super) fn node_gone(&self, node: NodeIndex) {
         let state = &mut *self.state.lock();
+        state.gone.insert(node);
         state.open.retain(|_, open| open.from != node);
         if let Some(sender) = state.senders.remove(&node) {
             self.floating.give_back(sender.floating);
@@ -301,6 +304,9 @@ impl Input {
 
     /// Whether rows of the exchange still matter; if not, a sender that does not know it is told.
     fn is_open(&self, state: &mut State, from: NodeIndex, effects: &mut Effects) -> bool {
+        if state.gone.contains(&from) {
+            return false;
+        }
         match state.phase {
             Phase::Open => true,
             Phase::Closed => false,

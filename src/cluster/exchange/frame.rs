@@ -110,3 +110,38 @@ pub(super) fn bad_frame(why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Cluster, "08P01", format!("bad frame from another node: {why}"))
         .with_hint("make sure that all nodes run the same version of the program")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{cluster::control::UnitId, plan::fragment::FragmentId};
+
+    #[test]
+    fn every_header_comes_back() {
+        let run = UnitRun { id: UnitId { fragment: FragmentId(3), unit: 70_000 }, run: 2 };
+        let exchange = ExchangeId(u32::MAX);
+        for header in [
+            FrameHeader::Rows { exchange, run, rows: 8192, charge: u32::MAX, is_exhausted: true },
+            FrameHeader::End { exchange, run, rows: u64::MAX },
+            FrameHeader::Abandon { exchange, run },
+            FrameHeader::Credit { exchange, bytes: 1 << 40 },
+            FrameHeader::Ack { exchange, run },
+            FrameHeader::Cancel { exchange },
+        ] {
+            let frame = Frame { header, message: Bytes::from_static(b"message"), body: Bytes::from_static(b"body") };
+            let bytes = frame.header_bytes().unwrap();
+            assert_eq!(Frame::from_parts(&bytes, frame.message.clone(), frame.body.clone()).unwrap(), frame);
+            let longer = [&bytes[..], &[0]].concat();
+            assert!(Frame::from_parts(&longer, Bytes::new(), Bytes::new()).is_err(), "bytes that are left over");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_headers_never_panic(header in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = Frame::from_parts(&header, Bytes::new(), Bytes::new());
+        }
+    }
+}

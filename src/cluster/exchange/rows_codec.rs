@@ -204,3 +204,131 @@ fn unpacked_bytes(bytes: &[u8]) -> Result<usize> {
         length => usize::try_from(length).map_err(|_| bad_frame("a packed buffer of it has a negative length")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::{
+        array::{Array, ArrayRef, AsArray, Int64Array, NullArray, StringViewArray},
+        datatypes::{Int32Type, UInt32Type},
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cluster::exchange::tests::every_type;
+
+    fn encode(batch: &Batch, compress: bool) -> EncodedRows {
+        RowsEncoder::new().unwrap().encode(batch, compress).unwrap()
+    }
+
+    fn round_trip(batch: &Batch, compress: bool) -> Batch {
+        let types: Vec<DataType> = batch.columns().iter().map(|column| column.data_type().clone()).collect();
+        let encoded = encode(batch, compress);
+        decode_rows(&types, batch.num_rows(), &encoded.message, &encoded.body).unwrap()
+    }
+
+    fn assert_same(left: &Batch, right: &Batch) {
+        assert_eq!(left.num_rows(), right.num_rows());
+        assert_eq!(left.columns(), right.columns());
+    }
+
+    #[test]
+    fn rows_of_every_type_come_back() {
+        for num_rows in [0, 1, 7, 8, 9, 1000] {
+            let batch = every_type(num_rows);
+            assert_same(&round_trip(&batch, false), &batch);
+            assert_same(&round_trip(&batch, true), &batch);
+        }
+    }
+
+    #[test]
+    fn rows_without_columns_are_counted() {
+        assert_eq!(round_trip(&Batch::new(Vec::new(), 12), false).num_rows(), 12);
+    }
+
+    #[test]
+    fn columns_of_nulls_come_back() {
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(NullArray::new(3)), Arc::new(Int64Array::new_null(3)), Arc::new(StringViewArray::new_null(3))];
+        let batch = Batch::new(columns, 3);
+        assert_same(&round_trip(&batch, false), &batch);
+        assert_same(&round_trip(&batch, true), &batch);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_where_texts_are_expected() {
+        let bytes: ArrayRef =
+            Arc::new(arrow::array::BinaryViewArray::from(vec![&[0xffu8, 0xfe][..], b"a long one that is fine", &[0xc0; 20]]));
+        let encoded = encode(&Batch::new(vec![bytes], 3), false);
+        let error = decode_rows(&[DataType::Utf8View], 3, &encoded.message, &encoded.body).unwrap_err();
+        assert_eq!(error.sqlstate.0, "08P01");
+    }
+
+    #[test]
+    fn rows_of_other_types_or_number_are_refused() {
+        let ints: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let encoded = encode(&Batch::new(vec![ints], 3), false);
+        for (types, rows) in [
+            (vec![DataType::Int64], 2),
+            (vec![DataType::Int64; 2], 3),
+            (vec![], 3),
+            (vec![DataType::Utf8View], 3),
+            (vec![DataType::Decimal128(38, 0)], 3),
+        ] {
+            assert!(decode_rows(&types, rows, &encoded.message, &encoded.body).is_err(), "{types:?} {rows}");
+        }
+    }
+
+    #[test]
+    fn a_row_too_large_for_any_frame_is_an_error_that_says_so() {
+        let huge = "x".repeat(MAX_FRAME_BYTES + 1);
+        let texts: ArrayRef = Arc::new(StringViewArray::from(vec![huge.as_str()]));
+        let error = RowsEncoder::new().unwrap().encode(&Batch::new(vec![texts], 1), false).unwrap_err();
+        assert_eq!((error.sqlstate.0, error.kind), ("54000", ErrorKind::Resource));
+    }
+
+    #[test]
+    fn a_small_frame_cannot_unpack_into_a_huge_one() {
+        let texts: ArrayRef = Arc::new(StringViewArray::from(vec!["x".repeat(1 << 20).as_str()]));
+        let encoded = encode(&Batch::new(vec![texts], 1), true);
+        let length = (1i64 << 20).to_le_bytes();
+        let mut body = encoded.body.to_vec();
+        let place = body.windows(8).position(|bytes| bytes == length).unwrap();
+        body[place..place + 8].copy_from_slice(&(i64::MAX / 2).to_le_bytes());
+        assert!(decode_rows(&[DataType::Utf8View], 1, &encoded.message, &body.into()).is_err());
+    }
+
+    #[test]
+    fn dictionaries_are_not_on_the_wire() {
+        // They are written out before: see the column buffers.
+        let batch = every_type(10);
+        assert!(batch.columns().iter().all(|column| column.as_dictionary_opt::<UInt32Type>().is_none()));
+        assert!(batch.columns().iter().any(|column| column.as_primitive_opt::<Int32Type>().is_some()));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(message in prop::collection::vec(any::<u8>(), 0..300), body in prop::collection::vec(any::<u8>(), 0..300), rows in 0usize..2000) {
+            let types: Vec<DataType> = every_type(1).columns().iter().map(|column| column.data_type().clone()).collect();
+            prop_assert!(decode_rows(&types, rows, &message.into(), &body.into()).is_err());
+        }
+
+        #[test]
+        fn changed_bytes_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..6), compress: bool) {
+            let batch = every_type(20);
+            let types: Vec<DataType> = batch.columns().iter().map(|column| column.data_type().clone()).collect();
+            let encoded = encode(&batch, compress);
+            let (mut message, mut body) = (encoded.message.to_vec(), encoded.body.to_vec());
+            for (place, value, in_message) in changes {
+                let bytes = if in_message { &mut message } else { &mut body };
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+            }
+            // What is not refused can at least be looked at.
+            if let Ok(batch) = decode_rows(&types, 20, &message.into(), &body.into()) {
+                batch.columns().iter().for_each(|column| drop(format!("{column:?}")));
+            }
+        }
+    }
+}
