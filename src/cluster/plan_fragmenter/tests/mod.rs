@@ -1,6 +1,11 @@
 //! Tests of the cut: what holds of every distributed plan, each rule by a case of its own, and the queries of TPC-H.
 
 mod invariants;
+mod plans;
+mod random;
+mod rules;
+mod simulation;
+mod tables;
 mod tpch;
 
 use super::{ClusterShape, DistributionMode};
