@@ -35,6 +35,8 @@ const GATHERED_GROUPS_MAX: f64 = 10_000.0;
 const MANY_GROUPS: f64 = 100_000.0;
 /// A first step that leaves a larger share of its rows is not worth it.
 const LEFT_MAX: f64 = 0.7;
+/// Up to so many rows it always is: it costs little, and the number of groups may be overestimated.
+const FEW_ROWS: f64 = 4_000_000.0;
 
 /// An aggregation without its input.
 struct Aggregation {
@@ -52,8 +54,7 @@ impl Fragmenter<'_> {
         let PhysicalOperator::HashAggregate { input, keys, aggregates, key_bounds } = &mut plan.operator else {
             return Err(Error::internal("an aggregation was expected"));
         };
-        let aggregation =
-            Aggregation { keys: keys.clone(), calls: aggregates.clone(), key_bounds: key_bounds.clone(), output, groups };
+        let aggregation = Aggregation { keys: keys.clone(), calls: aggregates.clone(), key_bounds: key_bounds.clone(), output, groups };
         let input = take(input);
         let inputs = self.union_inputs(input)?;
         if let [only] = &inputs[..]
@@ -139,7 +140,7 @@ impl Fragmenter<'_> {
             before += rows;
             after += rows.min(aggregation.groups * runs as f64);
         }
-        Ok(after <= LEFT_MAX * before)
+        Ok(before <= FEW_ROWS || after <= LEFT_MAX * before)
     }
 }
 

@@ -89,13 +89,7 @@ fn number_nodes(plan: &mut PhysicalPlan, next: &mut u32, numbers: &mut HashMap<N
     });
 }
 
-fn placement(
-    place: &Place,
-    numbers: &HashMap<NodeId, NodeId>,
-    scans: &Scans,
-    shape: &ClusterShape,
-    limits: &Limits,
-) -> Result<Placement> {
+fn placement(place: &Place, numbers: &HashMap<NodeId, NodeId>, scans: &Scans, shape: &ClusterShape, limits: &Limits) -> Result<Placement> {
     let Place::Leaf(leaf) = place else {
         return Ok(if *place == Place::Partitioned { Placement::Partitioned } else { Placement::Coordinator });
     };

@@ -110,9 +110,7 @@ impl Fragmenter<'_> {
                 let distribution = self.scans.get(plan.id)?.distribution(plan.id);
                 Ok(Cut { plan, distribution })
             }
-            PhysicalOperator::Values { .. } | PhysicalOperator::CteScan { .. } => {
-                Ok(Cut { plan, distribution: Distribution::Replicated })
-            }
+            PhysicalOperator::Values { .. } | PhysicalOperator::CteScan { .. } => Ok(Cut { plan, distribution: Distribution::Replicated }),
             PhysicalOperator::Filter { input, .. } => {
                 let below = self.cut_input(input)?;
                 Ok(Cut { plan, distribution: below })

@@ -28,9 +28,7 @@ impl Limits {
     pub fn new(shape: &ClusterShape) -> Self {
         let broadcast_bytes_max = (shape.worker_memory_bytes as f64 / 10.0).min((256_u64 << 20) as f64);
         match shape.mode {
-            DistributionMode::Always => {
-                Limits { inlined_bytes_max: 4096.0, broadcast_bytes_max, unit_bytes_min: 1, exchange_bytes: 0.0 }
-            }
+            DistributionMode::Always => Limits { inlined_bytes_max: 4096.0, broadcast_bytes_max, unit_bytes_min: 1, exchange_bytes: 0.0 },
             DistributionMode::Auto | DistributionMode::Never => Limits {
                 inlined_bytes_max: (4_u64 << 20) as f64,
                 broadcast_bytes_max,

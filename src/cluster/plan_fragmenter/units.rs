@@ -136,3 +136,19 @@ fn affinity(table: u64, scan: &Scan, split: usize) -> u64 {
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_never_begins_with_the_key_of_another() {
+        let lowers = |bounds: &[(i64, i64)]| -> Vec<Option<i64>> {
+            let bundles: Vec<_> = (0..bounds.len()).map(|split| split..split + 1).collect();
+            ranges(&bundles, bounds).into_iter().map(|range| range.lower).collect()
+        };
+        assert_eq!(lowers(&[(1, 4), (4, 4), (4, 7), (8, 9)]), [None, Some(4), Some(8)]);
+        assert_eq!(lowers(&[(5, 5), (5, 5), (5, 6)]), [None]);
+        assert_eq!(lowers(&[]), [None]);
+    }
+}
