@@ -14,6 +14,8 @@ pub mod client;
 pub mod messages;
 pub mod server;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -212,13 +212,19 @@ impl Machine {
     }
 
     fn suspected(&mut self, id: &NodeId, incarnation: Incarnation, why: String, now: Now) {
+        let is_known = |node: &Record| node.info.incarnation == incarnation && node.state.is_live() && node.state != NodeState::Joining;
+        if self.nodes.get(id).is_some_and(is_known) {
+            self.doubt(id, why, now);
+        }
+    }
+
+    /// Suspects a node until it answers a knock.
+    fn doubt(&mut self, id: &NodeId, why: String, now: Now) {
         let Some(node) = self.nodes.get(id) else { return };
-        if node.info.incarnation == incarnation && node.state.is_live() && node.state != NodeState::Joining {
+        match &node.suspicion {
             // An earlier reason that is harder to clear stays.
-            match &node.suspicion {
-                Some(earlier) if earlier.cleared_by != Answers::Knock => self.knock(id),
-                _ => self.suspect(id, Suspicion { why, cleared_by: Answers::Knock }, now),
-            }
+            Some(earlier) if earlier.cleared_by != Answers::Knock => self.knock(id),
+            _ => self.suspect(id, Suspicion { why, cleared_by: Answers::Knock }, now),
         }
     }
 
@@ -252,6 +258,7 @@ impl Machine {
         node.knocking.current = None;
         match (node.state, answer) {
             (NodeState::Joining, Answer::Here(incarnation)) if incarnation == node.info.incarnation => self.joined(&id),
+            (NodeState::Joining, Answer::Here(_)) => self.refuse_unreachable(&id, "another node answers there"),
             (NodeState::Joining, answer) => {
                 node.knocking.last_answer = Some(answer);
                 node.knocking.next = Some(now + self.timing.heartbeat);
@@ -369,10 +376,15 @@ impl Machine {
         let (state, knock_due) = (node.state, node.knocking.next.is_some_and(|due| due <= now));
         if state == NodeState::Joining {
             if now.saturating_sub(node.registered_at) >= self.timing.lease {
-                return self.refuse_unreachable(id);
+                let why = match &node.knocking.last_answer {
+                    Some(Answer::Refused(why) | Answer::Silent(why)) => why.clone(),
+                    _ => "no answer".to_owned(),
+                };
+                return self.refuse_unreachable(id, &why);
             }
         } else if silence >= self.timing.lease {
-            let before = node.suspicion.as_ref().map_or(String::new(), |suspicion| format!("{}; ", suspicion.why));
+            let earlier = node.suspicion.as_ref().filter(|suspicion| suspicion.cleared_by != Answers::Beat);
+            let before = earlier.map_or(String::new(), |suspicion| format!("{}, and ", suspicion.why));
             return self.dead(id, format!("{before}no heartbeat for {:.1} s", silence.as_secs_f64()), now);
         } else if state != NodeState::Suspect && silence >= MISSES * self.timing.heartbeat {
             let why = format!("no heartbeat for {:.1} s", silence.as_secs_f64());
