@@ -316,7 +316,7 @@ async fn control_and_rows_have_a_connection_each_which_all_streams_share() {
     }
     assert_eq!(connections.load(Ordering::Relaxed), 2);
     peers.forget(&address);
-    peers.open(Lane::Control, &address, &StreamOpen::Control).await.unwrap();
+    let _another = peers.open(Lane::Control, &address, &StreamOpen::Control).await.unwrap();
     assert_eq!(connections.load(Ordering::Relaxed), 3);
     for (outbound, inbound) in &mut streams {
         outbound.send(message("still here")).unwrap();

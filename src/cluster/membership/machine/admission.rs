@@ -14,18 +14,20 @@ impl Machine {
         if let Some(why) = self.objection(&info, tables) {
             return self.refuse(stream, ToNode::Refused(why));
         }
-        let Some(known) = self.nodes.get(&info.id) else { return self.register(stream, info, now) };
-        if known.earlier.contains(&info.incarnation) {
-            return self.refuse(stream, ToNode::Fenced("it was started again".to_owned()));
+        let known = self.nodes.get(&info.id);
+        if self.gone.iter().any(|(id, incarnation)| *id == info.id && *incarnation == info.incarnation) {
+            let known = known.filter(|node| node.info.incarnation == info.incarnation);
+            let answer = match known {
+                // It has not heard of it yet.
+                Some(node) if node.state == NodeState::Left => ToNode::Drained,
+                Some(node) => ToNode::Fenced(node.end.clone().unwrap_or_default()),
+                None => ToNode::Fenced("it was started again".to_owned()),
+            };
+            return self.refuse(stream, answer);
         }
+        let Some(known) = known else { return self.register(stream, info, now) };
         match (known.state, known.info.incarnation == info.incarnation) {
-            (NodeState::Dead, true) => {
-                let why = known.end.clone().unwrap_or_default();
-                self.refuse(stream, ToNode::Fenced(why));
-            }
-            // It has not heard of it yet.
-            (NodeState::Left, true) => self.refuse(stream, ToNode::Drained),
-            (NodeState::Dead | NodeState::Left, false) => self.register(stream, info, now),
+            (NodeState::Dead | NodeState::Left, _) => self.register(stream, info, now),
             (_, true) => self.return_to(stream, &info.id, now),
             // Nobody else can listen where it listens, so it is a new start, or what comes late of an earlier one: who answers there
             // decides, and the new start comes again.
@@ -67,11 +69,7 @@ impl Machine {
 
     fn register(&mut self, stream: StreamId, info: NodeInfo, now: Now) {
         let id = info.id.clone();
-        let mut record = Record::joining(info, stream, now);
-        if let Some(earlier) = self.nodes.remove(&id) {
-            record = record.after(earlier);
-        }
-        self.nodes.insert(id.clone(), record);
+        self.nodes.insert(id.clone(), Record::joining(info, stream, now));
         self.welcome(stream);
         self.knock(&id);
     }

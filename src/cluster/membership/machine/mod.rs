@@ -19,7 +19,10 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use self::record::{Answers, Knocking, Record, Suspicion};
 use super::{
@@ -55,7 +58,10 @@ const KNOCK_PAUSE: Duration = Duration::from_millis(50);
 const IDLE_BEATS: u32 = 2;
 
 /// Nodes that are gone and still listed.
-const GONE_MAX: usize = 64;
+const LISTED_MAX: usize = 64;
+
+/// Incarnations that are gone and still remembered.
+const GONE_MAX: usize = 1024;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,6 +118,8 @@ pub struct Machine {
     tables: Vec<TableFingerprint>,
     timing: Timing,
     nodes: BTreeMap<NodeId, Record>,
+    /// Who was lost or has left: what comes late of them is not taken for news.
+    gone: VecDeque<(NodeId, Incarnation)>,
     next_knock: u64,
     last_tick: Now,
     actions: Vec<Action>,
@@ -120,7 +128,16 @@ pub struct Machine {
 impl Machine {
     /// Of a coordinator without workers.
     pub fn new(us: NodeInfo, tables: Vec<TableFingerprint>, timing: Timing) -> Self {
-        Machine { us, tables, timing, nodes: BTreeMap::new(), next_knock: 0, last_tick: Duration::ZERO, actions: vec![] }
+        Machine {
+            us,
+            tables,
+            timing,
+            nodes: BTreeMap::new(),
+            gone: VecDeque::new(),
+            next_knock: 0,
+            last_tick: Duration::ZERO,
+            actions: vec![],
+        }
     }
 
     /// Takes an event in, and says what is to be done, in this order.
@@ -183,8 +200,9 @@ impl Machine {
         let Some(node) = self.nodes.get_mut(id) else { return };
         self.actions.extend(node.stream.take().map(Action::Close));
         node.end(NodeState::Left, why.to_owned(), now);
-        self.actions.push(Action::Announce(NodeEvent::Left { id: id.clone(), incarnation: node.info.incarnation }));
-        self.forget_oldest();
+        let incarnation = node.info.incarnation;
+        self.actions.push(Action::Announce(NodeEvent::Left { id: id.clone(), incarnation }));
+        self.remember_gone(id.clone(), incarnation);
     }
 
     fn leaving(&mut self, stream: StreamId, now: Now) {
@@ -203,11 +221,10 @@ impl Machine {
         node.stream = None;
         match node.state {
             NodeState::Joining => self.drop_joining(&id),
-            _ => self.suspect(
-                &id,
-                Suspicion { why: format!("its stream to the coordinator broke: {why}"), cleared_by: Answers::Stream },
-                now,
-            ),
+            _ => {
+                let why = format!("its stream to the coordinator broke: {why}");
+                self.suspect(&id, Suspicion { why, cleared_by: Answers::Stream }, now);
+            }
         }
     }
 
@@ -318,7 +335,7 @@ impl Machine {
         let incarnation = node.info.incarnation;
         node.end(NodeState::Dead, reason.clone(), now);
         self.actions.push(Action::Announce(NodeEvent::Lost { id: id.clone(), incarnation, reason }));
-        self.forget_oldest();
+        self.remember_gone(id.clone(), incarnation);
     }
 
     /// A node that never joined leaves no trace.
@@ -395,10 +412,14 @@ impl Machine {
         }
     }
 
-    /// Dead and left nodes are kept for those who ask what became of them, but not without end.
-    fn forget_oldest(&mut self) {
+    /// Nodes that are gone are kept for those who ask what became of them, but not without end.
+    fn remember_gone(&mut self, id: NodeId, incarnation: Incarnation) {
+        self.gone.push_back((id, incarnation));
+        if self.gone.len() > GONE_MAX {
+            self.gone.pop_front();
+        }
         let gone = |node: &&Record| !node.state.is_live();
-        if self.nodes.values().filter(gone).count() > GONE_MAX {
+        if self.nodes.values().filter(gone).count() > LISTED_MAX {
             let oldest = self.nodes.values().filter(gone).min_by_key(|node| node.ended_at).map(|node| node.info.id.clone());
             self.nodes.remove(&oldest.expect("there are more than a few"));
         }

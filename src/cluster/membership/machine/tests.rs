@@ -353,7 +353,7 @@ fn what_is_gone_is_listed_for_a_while() {
         world.pass(1);
     }
     let nodes = world.machine.nodes(world.now);
-    assert_eq!(nodes.len(), GONE_MAX);
+    assert_eq!(nodes.len(), LISTED_MAX);
     assert!(nodes.iter().all(|node| node.state == NodeState::Dead && node.reason.as_deref() == Some("it was stopped")));
     assert!(!nodes.iter().any(|node| node.info.id.0 == "w0"));
 }
