@@ -163,8 +163,10 @@ impl Machine {
 
     /// When the next [`Event::Tick`] is due.
     pub fn deadline(&self) -> Now {
-        let knocks = self.nodes.values().filter(|node| node.state.is_live()).filter_map(|node| node.knocking.next);
-        knocks.min().unwrap_or(Duration::MAX).min(self.last_tick + self.timing.heartbeat)
+        let live = self.nodes.values().filter(|node| node.state.is_live() && node.state != NodeState::Joining);
+        let leases = live.map(|node| node.last_beat + self.timing.lease);
+        let knocks = self.nodes.values().filter_map(|node| node.knocking.next);
+        leases.chain(knocks).chain([self.last_tick + self.timing.heartbeat]).min().unwrap_or_default()
     }
 
     /// All nodes, by name; the gone ones too, for a while.
