@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tonic::Status;
 
+pub use self::client::{Lane, Peers};
 use super::{
     control::QueryAttempt,
     node::{NodeIndex, NodeInfo},

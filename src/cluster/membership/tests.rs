@@ -274,7 +274,7 @@ async fn a_worker_registers_and_its_heartbeats_say_how_it_is() {
     let worker = Worker::start(info("w"), table(7), &coordinator.port.address);
     let joined = coordinator.joined().await;
     assert_eq!((joined.id.0.as_str(), &joined.address), ("w", &worker.port.address));
-    assert_eq!(coordinator.membership.active(), [joined.clone()]);
+    assert_eq!(coordinator.membership.active(), std::slice::from_ref(&joined));
     *worker.hooks.load.lock() = Load { memory_used_bytes: 123, running_tasks: 4 };
     let status = coordinator.until(|node| node.running_tasks == 4).await;
     assert_eq!((status.state, status.memory_used_bytes, status.reason), (NodeState::Active, 123, None));

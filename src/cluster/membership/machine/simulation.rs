@@ -358,7 +358,8 @@ impl World {
         let worker = &mut self.workers[index];
         (worker.is_running, worker.is_member) = (false, false);
         if let Some(stream) = worker.stream.take() {
-            self.send(Coming::ToMachine(Event::Broken(stream, "reset".to_owned())), self.now.as_millis() % 2 == 0);
+            let may_be_lost = self.random.percent(50);
+            self.send(Coming::ToMachine(Event::Broken(stream, "reset".to_owned())), may_be_lost);
         }
         if self.random.percent(80) && !self.is_quiet() {
             let pause = self.random.millis(5, 8000);
