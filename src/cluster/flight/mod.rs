@@ -14,6 +14,8 @@ pub mod client;
 pub mod messages;
 pub mod server;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tonic::Status;
 
+pub use self::client::{Lane, Peers};
 use super::{
     control::QueryAttempt,
     node::{NodeIndex, NodeInfo},

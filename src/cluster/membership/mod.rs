@@ -28,6 +28,8 @@ pub mod fingerprint;
 pub mod heartbeat;
 pub mod machine;
 pub mod messages;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

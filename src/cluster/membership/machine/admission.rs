@@ -5,7 +5,7 @@
 use super::{Action, Machine, Now, Record, StreamId, record::Answers};
 use crate::cluster::{
     flight::TableFingerprint,
-    membership::{NodeState, fingerprint::difference, machine::Answer, messages::ToNode},
+    membership::{NodeState, fingerprint::difference, messages::ToNode},
     node::{NodeId, NodeInfo},
 };
 
@@ -14,27 +14,29 @@ impl Machine {
         if let Some(why) = self.objection(&info, tables) {
             return self.refuse(stream, ToNode::Refused(why));
         }
-        let Some(known) = self.nodes.get(&info.id) else { return self.register(stream, info, now) };
-        if known.earlier.contains(&info.incarnation) {
-            return self.refuse(stream, ToNode::Fenced("it was started again".to_owned()));
+        let known = self.nodes.get(&info.id);
+        if self.gone.iter().any(|(id, incarnation)| *id == info.id && *incarnation == info.incarnation) {
+            let known = known.filter(|node| node.info.incarnation == info.incarnation);
+            let answer = match known {
+                // It has not heard of it yet.
+                Some(node) if node.state == NodeState::Left => ToNode::Drained,
+                Some(node) => ToNode::Fenced(node.end.clone().unwrap_or_default()),
+                None => ToNode::Fenced("it was started again".to_owned()),
+            };
+            return self.refuse(stream, answer);
         }
+        let Some(known) = known else { return self.register(stream, info, now) };
         match (known.state, known.info.incarnation == info.incarnation) {
-            (NodeState::Dead, true) => {
-                let why = known.end.clone().unwrap_or_default();
-                self.refuse(stream, ToNode::Fenced(why));
-            }
-            (NodeState::Left, true) => self.refuse(stream, ToNode::Refused("it has left the cluster: start it again".to_owned())),
-            (NodeState::Dead | NodeState::Left, false) => self.register(stream, info, now),
+            (NodeState::Dead | NodeState::Left, _) => self.register(stream, info, now),
             (_, true) => self.return_to(stream, &info.id, now),
-            // Nobody else can listen where it listened: it is a new start of the same node.
-            (NodeState::Joining, false) if known.info.address == info.address => {
-                let earlier = known.stream;
-                self.register(stream, info, now);
-                self.actions.extend(earlier.map(Action::Close));
-            }
-            (_, false) if known.info.address == info.address => {
-                self.dead(&info.id, "it was started again".to_owned(), now);
-                self.register(stream, info, now);
+            // Nobody else can listen where it listens, so it is a new start, or what comes late of an earlier one: who answers there
+            // decides, and the new start comes again.
+            (state, false) if known.info.address == info.address => {
+                self.actions.push(Action::Close(stream));
+                if state != NodeState::Joining {
+                    let why = "another start of it wants to register".to_owned();
+                    self.doubt(&info.id, why, now);
+                }
             }
             (_, false) => {
                 let why = format!(
@@ -67,11 +69,7 @@ impl Machine {
 
     fn register(&mut self, stream: StreamId, info: NodeInfo, now: Now) {
         let id = info.id.clone();
-        let mut record = Record::joining(info, stream, now);
-        if let Some(earlier) = self.nodes.remove(&id) {
-            record = record.after(earlier);
-        }
-        self.nodes.insert(id.clone(), record);
+        self.nodes.insert(id.clone(), Record::joining(info, stream, now));
         self.welcome(stream);
         self.knock(&id);
     }
@@ -98,15 +96,10 @@ impl Machine {
         self.actions.extend(earlier.map(Action::Close));
     }
 
-    /// Registered, and never reached.
-    pub(super) fn refuse_unreachable(&mut self, id: &NodeId) {
+    /// Registered, and not reached.
+    pub(super) fn refuse_unreachable(&mut self, id: &NodeId, why: &str) {
         let Some(node) = self.nodes.get_mut(id) else { return };
         let address = &node.info.address;
-        let why = match &node.knocking.last_answer {
-            Some(Answer::Here(_)) => "another node answers there".to_owned(),
-            Some(Answer::Refused(why) | Answer::Silent(why)) => why.clone(),
-            None => "no answer".to_owned(),
-        };
         let why = format!("the coordinator cannot reach the worker at {address}: {why}; [cluster] advertised_address says where it is");
         if let Some(stream) = node.stream.take() {
             self.refuse(stream, ToNode::Refused(why));

@@ -19,7 +19,10 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use self::record::{Answers, Knocking, Record, Suspicion};
 use super::{
@@ -55,7 +58,10 @@ const KNOCK_PAUSE: Duration = Duration::from_millis(50);
 const IDLE_BEATS: u32 = 2;
 
 /// Nodes that are gone and still listed.
-const GONE_MAX: usize = 64;
+const LISTED_MAX: usize = 64;
+
+/// Incarnations that are gone and still remembered.
+const GONE_MAX: usize = 1024;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,6 +118,8 @@ pub struct Machine {
     tables: Vec<TableFingerprint>,
     timing: Timing,
     nodes: BTreeMap<NodeId, Record>,
+    /// Who was lost or has left: what comes late of them is not taken for news.
+    gone: VecDeque<(NodeId, Incarnation)>,
     next_knock: u64,
     last_tick: Now,
     actions: Vec<Action>,
@@ -120,7 +128,16 @@ pub struct Machine {
 impl Machine {
     /// Of a coordinator without workers.
     pub fn new(us: NodeInfo, tables: Vec<TableFingerprint>, timing: Timing) -> Self {
-        Machine { us, tables, timing, nodes: BTreeMap::new(), next_knock: 0, last_tick: Duration::ZERO, actions: vec![] }
+        Machine {
+            us,
+            tables,
+            timing,
+            nodes: BTreeMap::new(),
+            gone: VecDeque::new(),
+            next_knock: 0,
+            last_tick: Duration::ZERO,
+            actions: vec![],
+        }
     }
 
     /// Takes an event in, and says what is to be done, in this order.
@@ -146,8 +163,10 @@ impl Machine {
 
     /// When the next [`Event::Tick`] is due.
     pub fn deadline(&self) -> Now {
-        let knocks = self.nodes.values().filter(|node| node.state.is_live()).filter_map(|node| node.knocking.next);
-        knocks.min().unwrap_or(Duration::MAX).min(self.last_tick + self.timing.heartbeat)
+        let live = self.nodes.values().filter(|node| node.state.is_live() && node.state != NodeState::Joining);
+        let leases = live.map(|node| node.last_beat + self.timing.lease);
+        let knocks = self.nodes.values().filter_map(|node| node.knocking.next);
+        leases.chain(knocks).chain([self.last_tick + self.timing.heartbeat]).min().unwrap_or_default()
     }
 
     /// All nodes, by name; the gone ones too, for a while.
@@ -183,8 +202,9 @@ impl Machine {
         let Some(node) = self.nodes.get_mut(id) else { return };
         self.actions.extend(node.stream.take().map(Action::Close));
         node.end(NodeState::Left, why.to_owned(), now);
-        self.actions.push(Action::Announce(NodeEvent::Left { id: id.clone(), incarnation: node.info.incarnation }));
-        self.forget_oldest();
+        let incarnation = node.info.incarnation;
+        self.actions.push(Action::Announce(NodeEvent::Left { id: id.clone(), incarnation }));
+        self.remember_gone(id.clone(), incarnation);
     }
 
     fn leaving(&mut self, stream: StreamId, now: Now) {
@@ -203,22 +223,27 @@ impl Machine {
         node.stream = None;
         match node.state {
             NodeState::Joining => self.drop_joining(&id),
-            _ => self.suspect(
-                &id,
-                Suspicion { why: format!("its stream to the coordinator broke: {why}"), cleared_by: Answers::Stream },
-                now,
-            ),
+            _ => {
+                let why = format!("its stream to the coordinator broke: {why}");
+                self.suspect(&id, Suspicion { why, cleared_by: Answers::Stream }, now);
+            }
         }
     }
 
     fn suspected(&mut self, id: &NodeId, incarnation: Incarnation, why: String, now: Now) {
+        let is_known = |node: &Record| node.info.incarnation == incarnation && node.state.is_live() && node.state != NodeState::Joining;
+        if self.nodes.get(id).is_some_and(is_known) {
+            self.doubt(id, why, now);
+        }
+    }
+
+    /// Suspects a node until it answers a knock.
+    fn doubt(&mut self, id: &NodeId, why: String, now: Now) {
         let Some(node) = self.nodes.get(id) else { return };
-        if node.info.incarnation == incarnation && node.state.is_live() && node.state != NodeState::Joining {
+        match &node.suspicion {
             // An earlier reason that is harder to clear stays.
-            match &node.suspicion {
-                Some(earlier) if earlier.cleared_by != Answers::Knock => self.knock(id),
-                _ => self.suspect(id, Suspicion { why, cleared_by: Answers::Knock }, now),
-            }
+            Some(earlier) if earlier.cleared_by != Answers::Knock => self.knock(id),
+            _ => self.suspect(id, Suspicion { why, cleared_by: Answers::Knock }, now),
         }
     }
 
@@ -252,6 +277,7 @@ impl Machine {
         node.knocking.current = None;
         match (node.state, answer) {
             (NodeState::Joining, Answer::Here(incarnation)) if incarnation == node.info.incarnation => self.joined(&id),
+            (NodeState::Joining, Answer::Here(_)) => self.refuse_unreachable(&id, "another node answers there"),
             (NodeState::Joining, answer) => {
                 node.knocking.last_answer = Some(answer);
                 node.knocking.next = Some(now + self.timing.heartbeat);
@@ -311,7 +337,7 @@ impl Machine {
         let incarnation = node.info.incarnation;
         node.end(NodeState::Dead, reason.clone(), now);
         self.actions.push(Action::Announce(NodeEvent::Lost { id: id.clone(), incarnation, reason }));
-        self.forget_oldest();
+        self.remember_gone(id.clone(), incarnation);
     }
 
     /// A node that never joined leaves no trace.
@@ -369,10 +395,15 @@ impl Machine {
         let (state, knock_due) = (node.state, node.knocking.next.is_some_and(|due| due <= now));
         if state == NodeState::Joining {
             if now.saturating_sub(node.registered_at) >= self.timing.lease {
-                return self.refuse_unreachable(id);
+                let why = match &node.knocking.last_answer {
+                    Some(Answer::Refused(why) | Answer::Silent(why)) => why.clone(),
+                    _ => "no answer".to_owned(),
+                };
+                return self.refuse_unreachable(id, &why);
             }
         } else if silence >= self.timing.lease {
-            let before = node.suspicion.as_ref().map_or(String::new(), |suspicion| format!("{}; ", suspicion.why));
+            let earlier = node.suspicion.as_ref().filter(|suspicion| suspicion.cleared_by != Answers::Beat);
+            let before = earlier.map_or(String::new(), |suspicion| format!("{}, and ", suspicion.why));
             return self.dead(id, format!("{before}no heartbeat for {:.1} s", silence.as_secs_f64()), now);
         } else if state != NodeState::Suspect && silence >= MISSES * self.timing.heartbeat {
             let why = format!("no heartbeat for {:.1} s", silence.as_secs_f64());
@@ -383,10 +414,14 @@ impl Machine {
         }
     }
 
-    /// Dead and left nodes are kept for those who ask what became of them, but not without end.
-    fn forget_oldest(&mut self) {
+    /// Nodes that are gone are kept for those who ask what became of them, but not without end.
+    fn remember_gone(&mut self, id: NodeId, incarnation: Incarnation) {
+        self.gone.push_back((id, incarnation));
+        if self.gone.len() > GONE_MAX {
+            self.gone.pop_front();
+        }
         let gone = |node: &&Record| !node.state.is_live();
-        if self.nodes.values().filter(gone).count() > GONE_MAX {
+        if self.nodes.values().filter(gone).count() > LISTED_MAX {
             let oldest = self.nodes.values().filter(gone).min_by_key(|node| node.ended_at).map(|node| node.info.id.clone());
             self.nodes.remove(&oldest.expect("there are more than a few"));
         }

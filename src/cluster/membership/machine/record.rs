@@ -3,15 +3,9 @@
 //! Position: a row of the machine's table.
 
 use super::{Answer, KNOCK_PAUSE, KnockId, Load, NodeInfo, NodeState, NodeStatus, Now, StreamId, Timing};
-use crate::cluster::node::Incarnation;
-
-/// Earlier starts that are remembered, so that what comes late of them is not taken for news.
-const EARLIER_MAX: usize = 16;
 
 pub(super) struct Record {
     pub(super) info: NodeInfo,
-    /// Starts of the node before this one.
-    pub(super) earlier: Vec<Incarnation>,
     pub(super) state: NodeState,
     /// Its stream, while it has one; messages of all others are not its.
     pub(super) stream: Option<StreamId>,
@@ -61,7 +55,6 @@ impl Record {
     pub(super) fn joining(info: NodeInfo, stream: StreamId, now: Now) -> Self {
         Record {
             info,
-            earlier: vec![],
             state: NodeState::Joining,
             stream: Some(stream),
             registered_at: now,
@@ -88,15 +81,6 @@ impl Record {
             self.suspicion = None;
             self.knocking = Knocking::default();
         }
-    }
-
-    /// In place of an earlier start of the node.
-    pub(super) fn after(mut self, earlier: Record) -> Self {
-        self.earlier = earlier.earlier;
-        self.earlier.push(earlier.info.incarnation);
-        let excess = self.earlier.len().saturating_sub(EARLIER_MAX);
-        self.earlier.drain(..excess);
-        self
     }
 
     /// How long after one knock the next is: soon, where a broken stream says that the process may just be ending.
