@@ -71,7 +71,7 @@ async fn a_limit_stops_the_workers() {
 async fn an_error_on_a_worker_is_the_client_s_and_stops_the_others() {
     let cluster = TestCluster::start(2).await;
     let client = cluster.client("always", "auto").await;
-    let sql = "SELECT sum(l_quantity / (l_orderkey - 3000000)) FROM tpch.sf10.lineitem WHERE l_comment NOT LIKE '%no%such%'";
+    let sql = "SELECT sum(l_quantity / (l_orderkey - 3000000)) FROM tpch.sf1.lineitem WHERE l_comment NOT LIKE '%no%such%'";
     let outcome = client.rows(sql, PATIENCE).await;
     let Err(SqlFailure::Refused { sqlstate, message }) = &outcome else { panic!("{outcome:?}") };
     assert_eq!((sqlstate.as_str(), message.contains("zero")), ("22012", true), "{message}");

@@ -111,7 +111,7 @@ impl TestCluster {
     /// The newest query with this text.
     pub async fn query_id(&self, sql: &str) -> Option<String> {
         let rows = self.sql("SELECT query_id, sql FROM system.queries").await.unwrap();
-        rows.into_iter().filter(|row| row[1].trim() == sql.trim()).map(|mut row| row.swap_remove(0)).max()
+        rows.into_iter().filter(|row| statement(&row[1]) == statement(sql)).map(|mut row| row.swap_remove(0)).max()
     }
 
     /// What each node did for the newest query with this text.
@@ -179,6 +179,11 @@ impl Drop for TestCluster {
             eprintln!("{}", self.cluster.logs());
         }
     }
+}
+
+/// A query's text without what may stand around it.
+fn statement(sql: &str) -> &str {
+    sql.trim().trim_end_matches(';').trim_end()
 }
 
 /// Options of nodes with one thread each.
