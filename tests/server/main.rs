@@ -6,8 +6,12 @@ mod errors;
 mod extended;
 #[path = "../sql/fixture.rs"]
 mod fixture;
+mod http;
 mod limits;
+mod policy;
 mod psql;
+mod queries;
 mod simple;
 mod transactions;
 mod types;
+mod web;
