@@ -1,7 +1,7 @@
 //! What all sessions of a node share: threads, memory, catalogs, and the list of its queries.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use crate::{
         system::{self, SystemCatalog},
     },
     cluster::directory::{Nodes, StandaloneNode},
-    execution::{admission::Admission, registry::QueryRegistry},
+    execution::{admission::Admission, distributed::Distributor, registry::QueryRegistry},
     session::Session,
 };
 
@@ -58,6 +58,8 @@ pub struct Engine {
     pub admission: Admission,
     /// The nodes it knows; itself alone until it is told otherwise.
     pub nodes: Nodes,
+    /// Who runs queries on other nodes, where there are some.
+    pub distributor: OnceLock<Arc<dyn Distributor>>,
     /// When it was made.
     pub started: Instant,
 }
@@ -78,6 +80,7 @@ impl Engine {
             catalogs,
             registry,
             nodes,
+            distributor: OnceLock::new(),
             started: Instant::now(),
             options,
         })

@@ -2,6 +2,8 @@
 //!
 //! Position: called by `main`, above everything else. Without a command it starts the server.
 
+pub mod cluster_chaos;
+pub mod local_cluster;
 pub mod serve;
 pub mod tpch_gen;
 pub mod tpch_run;
@@ -74,6 +76,20 @@ pub enum Command {
     /// TPC-H: generate the data, run and check the queries.
     #[command(subcommand)]
     Tpch(TpchCommand),
+    /// Clusters on this machine: to try one, and to see what it endures.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+}
+
+/// Cluster commands.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Run the TPC-H queries on a cluster whose workers are killed, stopped and restarted meanwhile.
+    #[command(after_help = "Exit status: 0 if every answer is right, nothing hangs and nothing is left behind; else 1.\n\n\
+        Examples:\n  arneb cluster chaos --workers 3 --scale 1 --minutes 10 --seed 7\n  \
+        arneb cluster chaos --kill --minutes 2 --recovery off      queries fail: the disturbances meet something\n  \
+        arneb cluster chaos --kill-at 0.1,0.5,0.9                  how much longer each query takes when a worker dies")]
+    Chaos(cluster_chaos::ChaosArguments),
 }
 
 /// TPC-H commands.
@@ -82,10 +98,11 @@ pub enum TpchCommand {
     /// Write the eight tables as Parquet files, and an arneb.toml that serves them.
     #[command(after_help = "Example:\n  arneb tpch gen --scale 10 --output data && arneb --config data/arneb.toml")]
     Gen(tpch_gen::GenArguments),
-    /// Run the 22 queries in this process, check every answer, print a table.
+    /// Run the 22 queries, in this process or on a server, check every answer, print a table.
     #[command(after_help = "Exit status: 0 if every answer is right, 1 if one is wrong or a query fails.\n\n\
         Examples:\n  arneb tpch run\n  arneb tpch run --scale 10 --threads 2 --queries 1,6 --runs 5\n  \
-        arneb tpch run --output json --profiles profiles > run.json")]
+        arneb tpch run --output json --profiles profiles > run.json\n  \
+        arneb tpch run --connect 127.0.0.1:5432 --search-path tpch.sf1")]
     Run(tpch_run::RunArguments),
 }
 

@@ -8,6 +8,7 @@ pub mod files;
 pub mod live;
 pub mod memory;
 pub mod parquet;
+pub mod part;
 pub mod tpch;
 
 use std::sync::Arc;

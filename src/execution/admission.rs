@@ -145,8 +145,8 @@ impl Gate {
 
 fn refusal(message: String) -> Error {
     Error::new(ErrorKind::Resource, "53300", message).with_hint(
-        "try again later, look at system.queries for what is running, or raise max_running_queries, max_queued_queries or \
-         queue_timeout_secs in the configuration",
+        "try again later, look at system.queries for what is running, or raise max_running, max_queued or \
+         queue_timeout_s in the configuration",
     )
 }
 

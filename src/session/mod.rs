@@ -183,7 +183,10 @@ impl Session {
         let command = |tag: &str| Ok(Outcome::Command(tag.to_owned()));
         match &statement.kind {
             StatementKind::Query(query) => Ok(Outcome::Rows(self.query(query, statement, parameters, cancel)?)),
-            StatementKind::Explain { analyze, json, query } => {
+            StatementKind::Explain { distributed: true, query, .. } => {
+                self.explain_distributed(query, statement, parameters).map(Outcome::Rows)
+            }
+            StatementKind::Explain { analyze, json, distributed: false, query } => {
                 self.explain(query, statement, parameters, *analyze, *json, cancel).map(Outcome::Rows)
             }
             StatementKind::CreateView { name, columns, or_replace, query } => {
@@ -264,7 +267,7 @@ impl Session {
     fn query(&self, query: &ast::Query, statement: &Statement, parameters: &[Scalar], cancel: CancelToken) -> Result<ResultStream> {
         self.registered(statement, cancel.clone(), |entry| {
             let planned = self.plan(query, statement, Parameters::Values(parameters))?;
-            Ok(query::start(&self.engine, planned, cancel, entry)?.rows)
+            Ok(query::start(&self.engine, planned, self.settings.distribution(), cancel, entry)?.rows)
         })
     }
 
@@ -308,6 +311,16 @@ impl Session {
         Ok(text_rows(vec![text_column("QUERY PLAN")], lines.into_iter().map(|line| vec![line]).collect()))
     }
 
+    /// How a query would be cut for the cluster.
+    fn explain_distributed(&self, query: &ast::Query, statement: &Statement, parameters: &[Scalar]) -> Result<ResultStream> {
+        let distributor = self.engine.distributor.get().ok_or_else(|| {
+            Error::unsupported("EXPLAIN (DISTRIBUTED) without a cluster").with_hint("ask a server that was started with --role coordinator")
+        })?;
+        let planned = self.plan(query, statement, Parameters::Values(parameters))?;
+        let lines = distributor.explain(&self.engine, &planned, self.settings.distribution())?;
+        Ok(text_rows(vec![text_column("QUERY PLAN")], lines.into_iter().map(|line| vec![line]).collect()))
+    }
+
     /// The plan of a query; with `run`, after running it and dropping its rows, what happened too.
     fn profile(&self, query: &ast::Query, statement: &Statement, parameters: &[Scalar], run: bool, cancel: CancelToken) -> Result<Profile> {
         if !run {
@@ -316,7 +329,7 @@ impl Session {
         }
         self.registered(statement, cancel.clone(), |entry| {
             let planned = self.plan(query, statement, Parameters::Values(parameters))?;
-            let mut running = query::start(&self.engine, planned, cancel, entry)?;
+            let mut running = query::start(&self.engine, planned, self.settings.distribution(), cancel, entry)?;
             while running.rows.next_blocking()?.is_some() {}
             Ok(running.profile(&statement.text))
         })
@@ -330,7 +343,7 @@ impl Session {
         let StatementKind::Query(query) = &statement.kind else { return Err(Error::unsupported("a statement that is not a query")) };
         self.registered(statement, cancel.clone(), |entry| {
             let planned = self.plan(query, statement, Parameters::Values(&[]))?;
-            query::start(&self.engine, planned, cancel, entry)
+            query::start(&self.engine, planned, self.settings.distribution(), cancel, entry)
         })
     }
 

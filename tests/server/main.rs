@@ -12,6 +12,7 @@ mod policy;
 mod psql;
 mod queries;
 mod simple;
+mod tpch;
 mod transactions;
 mod types;
 mod web;

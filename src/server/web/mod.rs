@@ -72,6 +72,17 @@ pub fn router(engine: Arc<Engine>, options: WebOptions) -> Router {
         .with_state(state)
 }
 
+/// What a node without a web answers all the same, on the port it has: whether it lives, whether it is ready, and its numbers.
+pub fn probes(engine: Arc<Engine>) -> Router {
+    let options = WebOptions { role: Role::Worker, policy: AccessPolicy::Trust, host_name: None };
+    let state = WebState { engine, options: Arc::new(options) };
+    Router::new()
+        .route("/metrics", get(metrics::render))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .with_state(state)
+}
+
 /// Answers requests on `listener` until `stop` ends; then open requests have a moment to end.
 pub async fn serve_web(engine: Arc<Engine>, listener: TcpListener, options: WebOptions, stop: impl Future<Output = ()> + Send + 'static) {
     let service = router(engine, options).into_make_service_with_connect_info::<SocketAddr>();

@@ -1,6 +1,11 @@
-//! The server: configuration into an engine with tables, then the doors until a signal says stop.
+//! The server: configuration into an engine with tables, then the doors until a signal says stop. A file per role.
 //!
-//! Position: what `arneb` does without a command. Deliberately elsewhere: the protocol (`server::pgwire`).
+//! Position: what `arneb` does without a command. Deliberately elsewhere: protocols (`server`), a node's part in a cluster
+//! (`cluster::launch`).
+
+mod coordinator;
+mod standalone;
+mod worker;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -11,16 +16,11 @@ use crate::connectors::parquet::ParquetTable;
 use crate::{
     Engine,
     catalog::memory::MemoryCatalog,
-    cluster::directory::StandaloneNode,
-    config::{Auth, Config, Format, Role, TableConfig},
+    config::{Auth, Config, ConfigError, Format, Role, TableConfig},
     connectors::{Table, csv::CsvTable, tpch::TpchCatalog},
     engine::EngineOptions,
     error::{Error, ErrorKind, Result},
-    server::{
-        pgwire,
-        policy::AccessPolicy,
-        web::{WebOptions, serve_web},
-    },
+    server::policy::AccessPolicy,
 };
 
 /// The file that is read when no other is named.
@@ -32,16 +32,15 @@ const DEFAULT_CONFIG: &str = "arneb.toml";
 /// A mistake in the configuration, a table that cannot be opened, a port that is taken.
 pub fn run(arguments: &ServeArguments) -> Result<()> {
     let config = configuration(arguments)?;
-    match arguments.role.or(config.cluster.role).unwrap_or(Role::Standalone) {
-        Role::Standalone => {}
-        Role::Coordinator | Role::Worker => {
-            return Err(Error::unsupported("a role other than standalone").with_hint("start with --role standalone"));
-        }
+    let role = arguments.role.or(config.cluster.role).unwrap_or(Role::Standalone);
+    if role == Role::Worker {
+        // Before anything is opened: without it nothing else helps.
+        config.cluster.coordinator().map_err(mistake)?;
     }
-    let engine = engine(&config)?;
+    let engine = engine(&config, role)?;
     // Statements that wait for their turn and EXPLAIN ANALYZE each hold a thread; others must still find one.
     let num_blocking = 512.max(engine.options.max_running + engine.options.max_queued + 128);
-    // The protocol needs few threads: queries run on the engine's own.
+    // Doors need few threads: queries run on the engine's own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(num_blocking)
@@ -49,15 +48,28 @@ pub fn run(arguments: &ServeArguments) -> Result<()> {
         .thread_name("arneb-io")
         .build()
         .map_err(|error| Error::internal(format!("cannot start the I/O threads: {error}")))?;
-    runtime.block_on(serve(engine, &config))
+    let result = runtime.block_on(async {
+        match role {
+            Role::Standalone => standalone::serve(engine, &config).await,
+            Role::Coordinator => coordinator::serve(engine, &config).await,
+            Role::Worker => worker::serve(engine, &config).await,
+        }
+    });
+    // What a client keeps open must not hold up the end.
+    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    result
+}
+
+/// How long threads that are still busy may hold up the end of the process.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+fn mistake(error: ConfigError) -> Error {
+    let mut converted = Error::new(ErrorKind::Configuration, "F0000", format!("{}: {}", error.place, error.message));
+    converted.hint = error.hint;
+    converted
 }
 
 fn configuration(arguments: &ServeArguments) -> Result<Config> {
-    let mistake = |error: crate::config::ConfigError| {
-        let mut converted = Error::new(ErrorKind::Configuration, "F0000", format!("{}: {}", error.place, error.message));
-        converted.hint = error.hint;
-        converted
-    };
     let mut config = match &arguments.config {
         Some(path) => Config::read(path).map_err(mistake)?,
         None if Path::new(DEFAULT_CONFIG).is_file() => Config::read(Path::new(DEFAULT_CONFIG)).map_err(mistake)?,
@@ -76,16 +88,21 @@ fn configuration(arguments: &ServeArguments) -> Result<Config> {
 ///
 /// # Errors
 /// A table that cannot be opened; the place in the configuration is in the message.
-pub fn engine(config: &Config) -> Result<Arc<Engine>> {
+pub fn engine(config: &Config, role: Role) -> Result<Arc<Engine>> {
     let memory_bytes = config.max_memory_mb.map_or_else(default_memory_bytes, |mb| mb << 20);
     let defaults = EngineOptions::default();
+    let node_id = match role {
+        Role::Worker => config.cluster.worker_id.clone().unwrap_or_else(worker_name),
+        role => role.name().to_owned(),
+    };
     let engine = Engine::new(EngineOptions {
+        node_id,
         num_threads: config.max_worker_threads.unwrap_or(defaults.num_threads),
         memory_bytes,
         query_memory_bytes: memory_bytes,
-        max_running: config.max_running_queries.unwrap_or(defaults.max_running),
-        max_queued: config.max_queued_queries.unwrap_or(defaults.max_queued),
-        queue_timeout: config.queue_timeout_secs.map_or(defaults.queue_timeout, Duration::from_secs),
+        max_running: config.max_running.unwrap_or(defaults.max_running),
+        max_queued: config.max_queued.unwrap_or(defaults.max_queued),
+        queue_timeout: config.queue_timeout_s.map_or(defaults.queue_timeout, Duration::from_secs),
         ..defaults
     });
     let files = MemoryCatalog::new();
@@ -108,31 +125,9 @@ fn open(table: &TableConfig) -> Result<Arc<dyn Table>> {
     })
 }
 
-async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
-    let (address, listener) = listen(config, config.port, "choose another port with --port, or stop the process that has it").await?;
-    let hint = "choose another with web_port in the configuration, or stop the process that has it";
-    let (web_address, web_listener) = listen(config, web_port(config)?, hint).await?;
-    let itself =
-        StandaloneNode::new(&engine.options.node_id, engine.options.num_threads, Arc::clone(&engine.memory), engine.registry.clone());
-    engine.nodes.set(Arc::new(itself.at(&address)));
-    tracing::info!(
-        %address,
-        web = %web_address,
-        threads = engine.options.num_threads,
-        memory_mb = engine.options.memory_bytes >> 20,
-        "arneb listening"
-    );
-    for table in &config.tables {
-        tracing::info!(name = table.name, path = table.path, "table");
-    }
-    let policy = access_policy(config);
-    let web = WebOptions { role: Role::Standalone, policy, host_name: config.host_name.clone() };
-    tokio::join!(
-        pgwire::serve(Arc::clone(&engine), listener, policy, stop_signal()),
-        serve_web(Arc::clone(&engine), web_listener, web, stop_signal()),
-    );
-    tracing::info!("arneb stopped");
-    Ok(())
+/// The name of a worker that was given none: another one each time.
+fn worker_name() -> String {
+    format!("worker-{}", uuid::Uuid::now_v7())
 }
 
 async fn listen(config: &Config, port: u16, hint: &str) -> Result<(String, TcpListener)> {
@@ -162,6 +157,30 @@ fn access_policy(config: &Config) -> AccessPolicy {
 /// An IPv6 address in brackets, so that a port can follow it.
 fn bracketed(address: &str) -> String {
     if address.contains(':') && !address.starts_with('[') { format!("[{address}]") } else { address.to_owned() }
+}
+
+/// The end of the process, which several doors wait for.
+#[derive(Clone)]
+struct Stop(tokio::sync::watch::Receiver<bool>);
+
+impl Stop {
+    /// Comes at the first SIGINT or SIGTERM.
+    fn at_signal() -> Stop {
+        let (sender, receiver) = tokio::sync::watch::channel(false);
+        tokio::spawn(async move {
+            stop_signal().await;
+            sender.send_replace(true);
+            // Kept until all who wait have seen it.
+            sender.closed().await;
+        });
+        Stop(receiver)
+    }
+
+    /// Resolves when it has come.
+    async fn wait(mut self) {
+        // A sender that is gone is the end, too.
+        let _ = self.0.wait_for(|stopped| *stopped).await;
+    }
 }
 
 /// Ends at the first SIGINT or SIGTERM.
