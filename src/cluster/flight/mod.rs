@@ -44,8 +44,6 @@ const STREAM_WINDOW: u32 = 16 << 20;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub use self::client::{Lane, Peers};
-
 /// One direction of a stream, to be sent into; never blocks (who sends rows is held back by credits before). Dropping it ends
 /// the direction.
 pub type FlightSender = mpsc::UnboundedSender<FlightData>;
