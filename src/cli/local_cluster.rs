@@ -311,10 +311,10 @@ impl LocalCluster {
         }
     }
 
-    /// The end of every node's log.
+    /// How every node's process is, and the end of its log.
     pub fn logs(&self) -> String {
         self.nodes().fold(String::new(), |mut text, node| {
-            let _ = writeln!(text, "--- {} ---\n{}", node.name(), node.log_end(60));
+            let _ = writeln!(text, "--- {} ({}) ---\n{}", node.name(), node.condition(), node.log_end(60));
             text
         })
     }

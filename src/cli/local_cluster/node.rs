@@ -163,6 +163,19 @@ impl LocalNode {
         log.lines().skip(skipped).collect::<Vec<_>>().join("\n")
     }
 
+    /// How the process is, for messages.
+    pub fn condition(&self) -> &'static str {
+        let Some(process) = self.process_id() else { return "killed or waited for" };
+        let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // The state is the letter after the program's name, which may hold any character but stands in parentheses.
+        match status.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
+            Some('Z') => "has ended by itself or by a signal",
+            Some('T') => "stopped",
+            Some(_) => "running",
+            None => "unknown",
+        }
+    }
+
     /// How many file descriptors it has open; `None` if it does not run, or the system does not say.
     pub fn open_files(&self) -> Option<usize> {
         Some(std::fs::read_dir(format!("/proc/{}/fd", self.process_id()?)).ok()?.count())
@@ -254,6 +267,7 @@ mod tests {
         node.stop().unwrap();
         assert!(node.is_stopped() && node.exit_status().is_none());
         node.cont().unwrap();
+        assert!(!cfg!(target_os = "linux") || node.condition() == "running", "{}", node.condition());
         node.terminate().unwrap();
         assert!(!node.wait_exit(Duration::from_secs(30)).await.unwrap().success());
         assert!(node.stop().is_err(), "a signal to nobody");
