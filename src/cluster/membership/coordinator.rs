@@ -36,6 +36,9 @@ const EVENTS_MAX: usize = 1024;
 /// How long a knock may take: short, for the lease decides where nothing is learned.
 const KNOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a worker may take to say its first word.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The coordinator's knowledge of workers.
 pub struct Membership {
     us: NodeInfo,
@@ -54,13 +57,13 @@ struct Inner {
     machine: Machine,
     links: HashMap<StreamId, Link>,
     next_stream: u64,
-    /// The address of this coordinator, as each node sees it.
-    reached_at: HashMap<NodeId, String>,
 }
 
 struct Link {
     outbox: Outbox<ToNode>,
     reader: AbortHandle,
+    /// The address of this coordinator, as the node sees it.
+    reached_at: Option<String>,
 }
 
 impl Membership {
@@ -70,7 +73,7 @@ impl Membership {
         let membership = Arc::new(Membership {
             us,
             timing,
-            inner: Mutex::new(Inner { machine, links: HashMap::new(), next_stream: 0, reached_at: HashMap::new() }),
+            inner: Mutex::new(Inner { machine, links: HashMap::new(), next_stream: 0 }),
             events: broadcast::channel(EVENTS_MAX).0,
             steps: watch::channel(0).0,
             tick: Notify::new(),
@@ -87,9 +90,9 @@ impl Membership {
         let mut inner = self.inner.lock();
         let stream = StreamId(inner.next_stream);
         inner.next_stream += 1;
-        // The reader's first step waits for the lock, and so finds its link.
+        // The reader waits for the lock before it does anything, and so finds its link.
         let reader = self.runtime.spawn(Arc::clone(self).read(stream, info, tables, Inbox::new(inbound))).abort_handle();
-        inner.links.insert(stream, Link { outbox: Outbox::new(outbound), reader });
+        inner.links.insert(stream, Link { outbox: Outbox::new(outbound), reader, reached_at: None });
     }
 
     /// The answer to a knock at this coordinator.
@@ -109,7 +112,8 @@ impl Membership {
 
     /// Where this coordinator is for a node: at the address the node reached it at.
     pub fn reached_at(&self, id: &NodeId) -> Option<String> {
-        self.inner.lock().reached_at.get(id).cloned()
+        let inner = self.inner.lock();
+        inner.links.get(&inner.machine.stream(id)?)?.reached_at.clone()
     }
 
     /// What happens from now on.
@@ -158,14 +162,22 @@ impl Membership {
     }
 
     async fn read(self: Arc<Self>, stream: StreamId, info: NodeInfo, tables: Vec<TableFingerprint>, mut inbox: Inbox<ToCoordinator>) {
-        let id = info.id.clone();
+        // Nodes that get work are told where this coordinator is, so that must be known before.
+        match tokio::time::timeout(HELLO_TIMEOUT, inbox.next()).await {
+            Ok(Some(Ok(ToCoordinator::ReachedAt(address)))) => {
+                if let Some(link) = self.inner.lock().links.get_mut(&stream) {
+                    link.reached_at = Some(address);
+                }
+            }
+            _ => {
+                self.inner.lock().links.remove(&stream);
+                return;
+            }
+        }
         self.step(Event::Opened(stream, Box::new(info), tables));
         loop {
             let event = match inbox.next().await {
-                Some(Ok(ToCoordinator::ReachedAt(address))) => {
-                    self.inner.lock().reached_at.insert(id.clone(), address);
-                    continue;
-                }
+                Some(Ok(ToCoordinator::ReachedAt(_))) => continue,
                 Some(Ok(ToCoordinator::Beat { number, load, is_draining })) => Event::Beat(stream, number, load, is_draining),
                 Some(Ok(ToCoordinator::AskDrain)) => Event::AskDrain(stream),
                 Some(Ok(ToCoordinator::Leave)) => Event::Leaving(stream),
@@ -212,9 +224,6 @@ impl Membership {
             }
             Action::Announce(event) => {
                 log(&event);
-                if !matches!(event, NodeEvent::Joined(_) | NodeEvent::Draining { .. } | NodeEvent::Resumed { .. }) {
-                    inner.reached_at.remove(event.node());
-                }
                 // Nobody may be listening, and that is all right.
                 let _ = self.events.send(event);
             }

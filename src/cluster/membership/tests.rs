@@ -73,9 +73,11 @@ impl Port {
         Port { runtime: Some(runtime), address }
     }
 
+    /// Returns when all its sockets are closed.
     fn close(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(PATIENCE);
+            // A thread that runs futures may not wait for those of another runtime to end.
+            std::thread::spawn(move || runtime.shutdown_timeout(PATIENCE)).join().unwrap();
         }
     }
 }

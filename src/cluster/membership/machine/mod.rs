@@ -179,6 +179,11 @@ impl Machine {
         self.nodes.get(id).filter(|node| node.info.incarnation == incarnation).map(|node| node.state)
     }
 
+    /// The stream of a node, while it has one.
+    pub fn stream(&self, id: &NodeId) -> Option<StreamId> {
+        self.nodes.get(id)?.stream
+    }
+
     fn node_of(&self, stream: StreamId) -> Option<NodeId> {
         self.nodes.values().find(|node| node.stream == Some(stream) && node.state.is_live()).map(|node| node.info.id.clone())
     }
