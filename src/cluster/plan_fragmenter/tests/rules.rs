@@ -364,3 +364,10 @@ fn fewer_units_where_each_finds_all_groups() {
     let units = |groups| parts(aggregate(scan("facts", MANY), &[V], sums(), groups), 2).len();
     assert_eq!((units(5.0), units(2e5)), (8, 2));
 }
+
+#[test]
+fn fewer_ranges_where_they_cut_large_splits_of_other_tables() {
+    let units = |plan| parts(plan, 2).len();
+    assert_eq!(units(aggregate(scan("facts", MANY), &[K], sums(), HALF)), 8);
+    assert_eq!(units(join(Inner, scan("facts", MANY), scan("heads", MANY), &[(K, K)])), 4);
+}
