@@ -18,16 +18,18 @@ pub(super) const UNITS_PER_THREAD: usize = 4;
 /// The same where every unit gives about the same many groups.
 pub(super) const UNITS_PER_THREAD_OF_MANY_GROUPS: usize = 1;
 
+/// One byte of so many may be read by two units.
+const READ_TWICE_SHARE: u64 = 4;
+
 /// About how many units a leaf fragment will have.
 pub(super) fn expected_units(leaf: &Leaf, scans: &Scans, threads: usize, limits: &Limits) -> Result<usize> {
-    let largest = largest(leaf, scans)?.1;
-    Ok(count(leaf, total_bytes(leaf, scans)?, largest.splits.len(), threads, limits))
+    count(leaf, largest(leaf, scans)?.1, scans, threads, limits)
 }
 
 /// The units of a leaf fragment: every row of every driving scan is in one of them.
 pub(super) fn units(leaf: &Leaf, scans: &Scans, threads: usize, limits: &Limits) -> Result<Vec<LeafUnit>> {
     let (place, largest) = largest(leaf, scans)?;
-    let bundles = bundles(largest, count(leaf, total_bytes(leaf, scans)?, largest.splits.len(), threads, limits));
+    let bundles = bundles(largest, count(leaf, largest, scans, threads, limits)?);
     let table = name_hash(largest);
     if !leaf.by_key {
         let unit = |bundle: &std::ops::Range<usize>| LeafUnit {
@@ -90,13 +92,20 @@ fn largest<'a>(leaf: &Leaf, scans: &'a Scans) -> Result<(usize, &'a Scan)> {
     largest.ok_or_else(|| Error::internal("a leaf fragment without a driving scan"))
 }
 
-fn total_bytes(leaf: &Leaf, scans: &Scans) -> Result<u64> {
-    leaf.scans.iter().map(|id| scans.get(*id).map(Scan::bytes)).sum()
-}
-
-fn count(leaf: &Leaf, bytes: u64, num_splits: usize, threads: usize, limits: &Limits) -> usize {
-    let worthwhile = usize::try_from(bytes / limits.unit_bytes_min.max(1)).unwrap_or(usize::MAX);
-    (leaf.units_per_thread * threads).min(worthwhile).min(num_splits).max(1)
+fn count(leaf: &Leaf, largest: &Scan, scans: &Scans, threads: usize, limits: &Limits) -> Result<usize> {
+    let (mut bytes, mut read_twice) = (0, 0);
+    for id in &leaf.scans {
+        let scan = scans.get(*id)?;
+        bytes += scan.bytes();
+        // Where two ranges meet, a split of every other table is in both of them.
+        if !std::ptr::eq(scan, largest) {
+            read_twice += scan.bytes() / scan.splits.len().max(1) as u64;
+        }
+    }
+    let ratio = |bytes: u64, of: u64| usize::try_from(bytes / of.max(1)).unwrap_or(usize::MAX);
+    let affordable = if read_twice == 0 { usize::MAX } else { ratio(bytes / READ_TWICE_SHARE, read_twice).max(threads) };
+    let worthwhile = ratio(bytes, limits.unit_bytes_min);
+    Ok((leaf.units_per_thread * threads).min(worthwhile).min(affordable).min(largest.splits.len()).max(1))
 }
 
 /// At most `count` runs of splits, about equally large, none empty; one empty run if there is no split.

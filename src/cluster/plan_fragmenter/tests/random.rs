@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     engine::{Engine, EngineOptions},
-    plan::physical::PhysicalPlan,
+    plan::physical::{PhysicalOperator, PhysicalPlan},
 };
 
 /// What a random plan is made by; the first choice where there are no more.
@@ -68,6 +68,11 @@ impl Choices {
             self.num_ctes += 1;
         }
         let plan = self.plan(4);
+        // Every CTE is read, as the optimizer sees to.
+        let plan = (0..num_ctes).fold(plan, |plan, cte| match reads(&plan, cte) || ctes.iter().any(|other| reads(other, cte)) {
+            true => plan,
+            false => join(JoinKind::ProbeSemi, plan, cte_scan(cte, 10.0), &[(V, V)]),
+        });
         let plan = if self.below(3) == 1 { self.sorted(plan) } else { plan };
         numbered(if ctes.is_empty() { plan } else { with(ctes, plan) })
     }
@@ -142,6 +147,12 @@ impl Choices {
         let (limit, offset) = self.of(&[(None, 0), (Some(3), 0), (Some(3), 2), (None, 2)]);
         sort(plan, limit, offset)
     }
+}
+
+fn reads(plan: &PhysicalPlan, wanted: u32) -> bool {
+    let mut found = false;
+    plan.for_each(&mut |node| found |= matches!(node.operator, PhysicalOperator::CteScan { cte, .. } if cte.0 == wanted));
+    found
 }
 
 static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| Engine::new(EngineOptions { num_threads: 1, ..EngineOptions::default() }));

@@ -73,6 +73,11 @@ fn sums() -> Vec<AggregateCall> {
     vec![call(CountStar, None), call(Sum, Some(F)), call(Max, Some(T))]
 }
 
+/// One row of the usual columns.
+fn totals(input: PhysicalPlan) -> PhysicalPlan {
+    aggregate(input, &[], [vec![call(Min, Some(K))], sums()].concat(), 1.0)
+}
+
 fn distinct_count() -> Vec<AggregateCall> {
     vec![AggregateCall { distinct: true, ..call(Count, Some(K)) }, call(Sum, Some(F)), call(Max, Some(T))]
 }
@@ -128,7 +133,7 @@ fn tiny_tables_are_read_by_every_node() {
     let nested = join(Inner, scan("heap", MANY), values(), &[]);
     assert_eq!(outline(nested), ["splits: join heap values => gather to 1", "coordinator: <0"]);
     // On the coordinator, beside what is there alone.
-    let beside = join(Inner, aggregate(scan("heap", MANY), &[], sums(), 1.0), scan("small", 5.0), &[(V, V)]);
+    let beside = join(Inner, totals(scan("heap", MANY)), scan("small", 5.0), &[(V, V)]);
     assert_eq!(outline(beside), ["splits: aggregate heap => gather to 1", "coordinator: join aggregate <0 small"]);
 }
 
@@ -245,9 +250,6 @@ fn a_shared_cte_is_sent_once_to_every_fragment_that_reads_it() {
     ];
     assert_eq!(outline(with(vec![groups()], twice)), expected);
 
-    let total = || {
-        aggregate(scan("facts", MANY), &[], vec![call(Min, Some(K)), call(CountStar, None), call(Sum, Some(F)), call(Max, Some(T))], 1.0)
-    };
     let read_twice = union(vec![join(Inner, scan("heap", MANY), cte_scan(0, 1.0), &[(V, V)]), cte_scan(0, 1.0)]);
     let expected = [
         "splits: aggregate facts => gather to 1",
@@ -255,9 +257,9 @@ fn a_shared_cte_is_sent_once_to_every_fragment_that_reads_it() {
         "splits: with <1 join heap ctescan => gather to 3",
         "coordinator: with <1 unionall <2 ctescan",
     ];
-    assert_eq!(outline(with(vec![total()], read_twice)), expected);
+    assert_eq!(outline(with(vec![totals(scan("facts", MANY))], read_twice)), expected);
     // What is computed on the coordinator for itself stays in its fragment.
-    let chain = with(vec![total(), filter(cte_scan(0, 1.0), 0)], union(vec![cte_scan(1, 1.0), cte_scan(0, 1.0)]));
+    let chain = with(vec![totals(scan("facts", MANY)), filter(cte_scan(0, 1.0), 0)], union(vec![cte_scan(1, 1.0), cte_scan(0, 1.0)]));
     let expected = ["splits: aggregate facts => gather to 1", "coordinator: with aggregate <0 filter ctescan unionall ctescan ctescan"];
     assert_eq!(outline(chain), expected);
 }
@@ -361,4 +363,11 @@ fn ranges_begin_where_splits_of_the_largest_table_do() {
 fn fewer_units_where_each_finds_all_groups() {
     let units = |groups| parts(aggregate(scan("facts", MANY), &[V], sums(), groups), 2).len();
     assert_eq!((units(5.0), units(2e5)), (8, 2));
+}
+
+#[test]
+fn fewer_ranges_where_they_cut_large_splits_of_other_tables() {
+    let units = |plan| parts(plan, 2).len();
+    assert_eq!(units(aggregate(scan("facts", MANY), &[K], sums(), HALF)), 8);
+    assert_eq!(units(join(Inner, scan("facts", MANY), scan("heads", MANY), &[(K, K)])), 4);
 }
