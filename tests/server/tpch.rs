@@ -2,7 +2,7 @@
 
 use arneb::cli::{
     Arguments, Command, TpchCommand,
-    tpch_run::{RunArguments, RunReport, Verdict, measure},
+    tpch_run::{RunReport, Verdict, measure},
 };
 use clap::Parser;
 
@@ -11,16 +11,12 @@ use crate::client::Server;
 /// What the command does with these options and the server's address.
 async fn run(server: &Server, options: &[&str]) -> RunReport {
     let address = server.address.to_string();
-    let text = ["arneb", "tpch", "run", "--connect", &address].iter().chain(options).map(|word| (*word).to_owned());
+    let text = [&["arneb", "tpch", "run", "--connect", &address], options].concat();
     let arguments = match Arguments::try_parse_from(text).unwrap().command {
         Some(Command::Tpch(TpchCommand::Run(arguments))) => arguments,
         other => panic!("{other:?}"),
     };
-    tokio::task::spawn_blocking(move || measured(&arguments)).await.unwrap()
-}
-
-fn measured(arguments: &RunArguments) -> RunReport {
-    measure(arguments).unwrap()
+    tokio::task::spawn_blocking(move || measure(&arguments)).await.unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
