@@ -104,12 +104,20 @@ pub struct CoordinatorPorts {
 }
 
 impl LocalCluster {
-    /// Starts all nodes and waits until the coordinator calls every worker active.
+    /// Starts all nodes on free ports and waits until the coordinator calls every worker active.
     ///
     /// # Errors
     /// A file that cannot be written, a program that does not start, or nodes that do not find each other; with the logs.
     pub async fn start(options: LocalClusterOptions) -> Result<LocalCluster> {
         let ports = CoordinatorPorts { sql: free_port()?, web: free_port()?, rpc: free_port()? };
+        LocalCluster::start_at(options, ports, &[]).await
+    }
+
+    /// As [`LocalCluster::start`] with given ports; workers for which there is no Flight port among `worker_ports` get a free one.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_at(options: LocalClusterOptions, ports: CoordinatorPorts, worker_ports: &[u16]) -> Result<LocalCluster> {
         let head = format!("port = {}\nweb_port = {}\n", ports.sql, ports.web);
         let mut cluster_keys = vec![("rpc_port", ports.rpc.to_string())];
         cluster_keys.extend(options.cluster_keys.iter().cloned());
@@ -117,8 +125,8 @@ impl LocalCluster {
         let coordinator = LocalNode::start(node_options(&options, "coordinator", Role::Coordinator, config))?;
         let mut cluster = LocalCluster { options, ports, coordinator, workers: vec![] };
         cluster.wait_for_sql().await?;
-        for _ in 0..cluster.options.num_workers {
-            cluster.add_worker(WorkerOptions::default())?;
+        for index in 0..cluster.options.num_workers {
+            cluster.add_worker(WorkerOptions { rpc_port: worker_ports.get(index).copied(), ..WorkerOptions::default() })?;
         }
         cluster.wait_active(cluster.options.num_workers).await?;
         Ok(cluster)
@@ -174,6 +182,11 @@ impl LocalCluster {
     /// Every node.
     pub fn nodes(&self) -> impl Iterator<Item = &LocalNode> {
         std::iter::once(&self.coordinator).chain(&self.workers)
+    }
+
+    /// Every node, the coordinator first.
+    pub fn nodes_mut(&mut self) -> impl Iterator<Item = &mut LocalNode> {
+        std::iter::once(&mut self.coordinator).chain(&mut self.workers)
     }
 
     /// Where the coordinator listens.

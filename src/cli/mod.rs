@@ -3,6 +3,7 @@
 //! Position: called by `main`, above everything else. Without a command it starts the server.
 
 pub mod cluster_chaos;
+pub mod cluster_local;
 pub mod local_cluster;
 pub mod serve;
 pub mod tpch_gen;
@@ -27,6 +28,7 @@ use crate::config::Role;
         arneb --config arneb.toml --port 5433     start a server with the tables of a file\n  \
         arneb tpch run                            generate TPC-H at scale 1 if needed, run and check the 22 queries\n  \
         arneb tpch gen --scale 10 --output data   write TPC-H as Parquet files, and an arneb.toml beside them\n  \
+        arneb cluster local --workers 3           a coordinator and three workers on this machine, with TPC-H\n  \
         psql -h 127.0.0.1 -p 5432 -c \"SELECT count(*) FROM tpch.tiny.lineitem\""
 )]
 pub struct Arguments {
@@ -84,6 +86,10 @@ pub enum Command {
 /// Cluster commands.
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
+    /// Start a coordinator and workers on this machine, with TPC-H tables; Ctrl-C ends them.
+    #[command(after_help = "Exit status: 0 if all nodes ran until they were stopped, 1 if one ended by itself.\n\n\
+        Example:\n  arneb cluster local --workers 3 --scale 1\n  psql -h 127.0.0.1 -p 5432 -c \"SELECT * FROM system.nodes\"")]
+    Local(cluster_local::LocalArguments),
     /// Run the TPC-H queries on a cluster whose workers are killed, stopped and restarted meanwhile.
     #[command(after_help = "Exit status: 0 if every answer is right, nothing hangs and nothing is left behind; else 1.\n\n\
         Examples:\n  arneb cluster chaos --workers 3 --scale 1 --minutes 10 --seed 7\n  \

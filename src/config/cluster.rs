@@ -262,7 +262,7 @@ mod tests {
             holdback_mb = 7
         "#;
         let config = Config::parse("arneb.toml", text).unwrap();
-        assert_eq!(config.auth, Auth::Trust);
+        assert_eq!(config.auth, Some(Auth::Trust));
         let expected = ClusterConfig {
             role: Some(Role::Worker),
             rpc_port: Some(9091),

@@ -5,6 +5,7 @@
 
 mod cancel;
 mod chaos;
+mod command;
 mod documented;
 mod fault_proxy;
 mod http;

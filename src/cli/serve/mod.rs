@@ -184,7 +184,7 @@ impl Stop {
 }
 
 /// Ends at the first SIGINT or SIGTERM.
-async fn stop_signal() {
+pub(super) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         // Without a handler SIGTERM ends the process by itself.

@@ -41,7 +41,7 @@ pub async fn check(State(state): State<WebState>, request: Request, next: Next) 
     next.run(request).await
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: header::HeaderName) -> Option<&'a str> {
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

@@ -26,10 +26,7 @@ pub async fn list(State(state): State<WebState>, Query(parameters): Query<HashMa
 
 /// `GET /api/v1/queries/{id}`: the same with its tasks.
 pub async fn show(State(state): State<WebState>, Path(id): Path<String>) -> Response {
-    let id = match parse_id(&id) {
-        Ok(id) => id,
-        Err(answer) => return answer,
-    };
+    let Some(id) = parse_id(&id) else { return not_an_id() };
     let Some(query) = state.engine.registry.get(id) else { return unknown(id) };
     let mut value = summary(&query);
     value["tasks"] = query.tasks.iter().map(task).collect();
@@ -38,17 +35,19 @@ pub async fn show(State(state): State<WebState>, Path(id): Path<String>) -> Resp
 
 /// `DELETE /api/v1/queries/{id}`: stops it. To stop what has ended is no mistake.
 pub async fn stop(State(state): State<WebState>, Path(id): Path<String>) -> Response {
-    match parse_id(&id) {
-        Ok(id) => match state.engine.registry.cancel(id) {
-            Stop::Stopped | Stop::HasEnded => StatusCode::NO_CONTENT.into_response(),
-            Stop::Unknown => unknown(id),
-        },
-        Err(answer) => answer,
+    let Some(id) = parse_id(&id) else { return not_an_id() };
+    match state.engine.registry.cancel(id) {
+        Stop::Stopped | Stop::HasEnded => StatusCode::NO_CONTENT.into_response(),
+        Stop::Unknown => unknown(id),
     }
 }
 
-fn parse_id(text: &str) -> Result<Uuid, Response> {
-    Uuid::parse_str(text).map_err(|_| refusal(StatusCode::BAD_REQUEST, "the id of a query is a UUID", None))
+fn parse_id(text: &str) -> Option<Uuid> {
+    Uuid::parse_str(text).ok()
+}
+
+fn not_an_id() -> Response {
+    refusal(StatusCode::BAD_REQUEST, "the id of a query is a UUID", None)
 }
 
 fn unknown(id: Uuid) -> Response {
