@@ -173,11 +173,13 @@ impl World {
             if self.steps > MAX_STEPS {
                 return Err("it goes on for ever".to_owned());
             }
-            while self.faults.front().is_some_and(|(step, _)| *step <= self.steps) {
+            while !self.is_over && self.faults.front().is_some_and(|(step, _)| *step <= self.steps) {
                 let (_, fault) = self.faults.pop_front().unwrap();
                 self.befall(fault)?;
             }
-            self.happen(happening)?;
+            if !self.is_over {
+                self.happen(happening)?;
+            }
         }
         Ok(self.statistics)
     }
@@ -364,12 +366,12 @@ impl World {
 
     fn begin_attempt(&mut self) {
         let is_member = |place: &Place| *place == 0 || self.places[*place].is_listed && !self.places[*place].is_draining;
-        let mut members: Vec<Place> = (0..self.places.len()).filter(is_member).collect();
+        let members: Vec<Place> = (0..self.places.len()).filter(is_member).collect();
         if members.len() == 1 {
             // Nobody is left; after a while somebody comes.
             self.add_place();
-            self.now += 1000 * MILLI;
-            members.push(self.places.len() - 1);
+            self.after(1000 * MILLI, Happening::NewAttempt);
+            return;
         }
         let number = self.num_attempts;
         self.num_attempts += 1;
