@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     execution::{
         profile::Phases,
-        query::{PlannedQuery, start},
+        query::{PlannedQuery, start_within},
     },
     plan::{
         fragment::{DistributedPlan, ExchangeId, Fragment, Placement, Routing, UnitPart},
@@ -135,7 +135,7 @@ fn inline(node: &mut PhysicalPlan, parts: &HashMap<NodeId, Vec<Row>>, received: 
 }
 
 fn run(engine: &Arc<Engine>, plan: PhysicalPlan) -> Result<Vec<Row>> {
-    let mut running = start(engine, PlannedQuery { plan, phases: Phases::default() }, CancelToken::new())?;
+    let mut running = start_within(engine, PlannedQuery { plan, phases: Phases::default() }, CancelToken::new())?;
     let mut rows = vec![];
     while let Some(batch) = running.rows.next_blocking()? {
         for row in 0..batch.num_rows() {
