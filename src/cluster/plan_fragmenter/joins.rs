@@ -213,7 +213,7 @@ pub(super) fn gives_the_same_everywhere(plan: &PhysicalPlan) -> bool {
     let mut same = true;
     plan.for_each(&mut |node| match &node.operator {
         PhysicalOperator::HashAggregate { aggregates, .. } => {
-            same &= aggregates.iter().all(|call| super::aggregations::ignores_order(call));
+            same &= aggregates.iter().all(super::aggregations::ignores_order);
         }
         PhysicalOperator::Sort { limit, offset, .. } => same &= limit.is_none() && *offset == 0,
         PhysicalOperator::Limit { .. } => same = false,
