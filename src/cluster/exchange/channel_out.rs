@@ -150,11 +150,6 @@ impl OutChannel {
         let state = self.state.lock();
         ChannelStats { rows: state.rows, bytes: state.bytes, frames: state.frames, stalls, blocked_ns }
     }
-
-    #[cfg(test)]
-    pub(super) fn credit(&self) -> i64 {
-        self.account.0.lock().credit
-    }
 }
 
 impl AccountState {

@@ -203,9 +203,16 @@ impl ColumnBuffer {
     }
 }
 
-/// Whether a column of type `actual` may stand where one of type `expected` is.
+/// Whether a column of type `actual` may stand where one of type `expected` is: digits of decimals and names of time zones change
+/// nothing about the values.
 fn is_carried_as(actual: &DataType, expected: &DataType) -> bool {
-    actual == expected || (*expected == DataType::Utf8View && *actual == types::string_dictionary())
+    use DataType::*;
+    match (actual, expected) {
+        (Decimal64(_, scale), Decimal64(_, other)) | (Decimal128(_, scale), Decimal128(_, other)) => scale == other,
+        (Timestamp(unit, _), Timestamp(other, _)) => unit == other,
+        (Dictionary(..), Utf8View) => *actual == types::string_dictionary(),
+        _ => actual == expected,
+    }
 }
 
 fn append_values<T: ArrowPrimitiveType>(into: &mut Vec<T::Native>, column: &ArrayRef, rows: Rows<'_>) -> usize {

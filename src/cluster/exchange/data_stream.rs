@@ -87,6 +87,10 @@ impl Transport for DataStreams {
     }
 }
 
+/// How long a stream whose exchange is closed is read on, on either side: the other node is about to learn that the query is over, and
+/// would take an end that comes before for a loss.
+const LINGER: Duration = Duration::from_secs(30);
+
 /// Carries frames to one node, and answers back, until there are no more or the stream breaks.
 async fn pump(
     opening: BoxFuture<'static, Result<(FlightSender, FlightReceiver)>>,
@@ -125,11 +129,7 @@ async fn exchange_frames(
     }
     drop(outbound);
     // The other node ends its direction when it has read everything; what it still says does no harm, nor does a late break.
-    while let Some(Ok(answer)) = inbound.next().await {
-        if take_frame(exchange, to, Ok(answer)).is_err() {
-            break;
-        }
-    }
+    let _ = tokio::time::timeout(LINGER, take_frames(exchange, to, &mut inbound)).await;
     Ok(())
 }
 
@@ -143,10 +143,6 @@ fn take_frame(exchange: &Weak<QueryExchange>, from: NodeIndex, data: Result<Flig
     let Some(exchange) = exchange.upgrade() else { return Ok(()) };
     from_flight(data).and_then(|frame| exchange.receive(from, frame)).map_err(|error| error.to_string())
 }
-
-/// How long a stream whose exchange is closed is read on: its sender is about to learn that the query is over, and would take an end
-/// that comes before for a loss.
-const LINGER: Duration = Duration::from_secs(30);
 
 /// The receiving side of a stream that node `from` has opened; ends with the stream, or some time after the exchange is closed. A stream
 /// that breaks, or carries what is no frame, is told to the exchange as a lost peer.

@@ -140,12 +140,13 @@ fn check_layout(data_types: &[DataType], num_rows: usize, rows: &ipc::RecordBatc
             continue;
         }
         let least_null_bytes = if null_count > 0 { num_rows.div_ceil(8) } else { 0 };
-        lengths.expect(least_null_bytes)?;
-        lengths.expect(value_bytes(data_type, num_rows)?)?;
+        lengths.expect(least_null_bytes, 1)?;
+        let (least_bytes, unit) = value_bytes(data_type, num_rows)?;
+        lengths.expect(least_bytes, unit)?;
         if matches!(data_type, DataType::Utf8View | DataType::BinaryView) {
             let count = string_buffers.next().ok_or_else(|| bad_frame("it lacks strings"))?;
             // More than there are is an error of the first that is missing.
-            (0..count).try_for_each(|_| lengths.expect(0))?;
+            (0..count).try_for_each(|_| lengths.expect(0, 1))?;
         }
     }
     match lengths.buffers.next() {
@@ -154,12 +155,13 @@ fn check_layout(data_types: &[DataType], num_rows: usize, rows: &ipc::RecordBatc
     }
 }
 
-fn value_bytes(data_type: &DataType, num_rows: usize) -> Result<usize> {
+/// Least bytes of the buffer of a column's values, and what the buffer is a multiple of.
+fn value_bytes(data_type: &DataType, num_rows: usize) -> Result<(usize, usize)> {
     match data_type {
-        DataType::Boolean => Ok(num_rows.div_ceil(8)),
-        DataType::Utf8View | DataType::BinaryView => Ok(num_rows * size_of::<u128>()),
+        DataType::Boolean => Ok((num_rows.div_ceil(8), 1)),
+        DataType::Utf8View | DataType::BinaryView => Ok((num_rows * size_of::<u128>(), size_of::<u128>())),
         other => match other.primitive_width() {
-            Some(width) => Ok(num_rows * width),
+            Some(width) => Ok((num_rows * width, width)),
             None => Err(Error::internal(format!("a column of type {other} cannot come from another node"))),
         },
     }
@@ -173,8 +175,8 @@ struct BufferLengths<'a, I: Iterator<Item = &'a ipc::Buffer>> {
 }
 
 impl<'a, I: Iterator<Item = &'a ipc::Buffer>> BufferLengths<'a, I> {
-    /// The next buffer lies within the body and has, unpacked, at least so many bytes.
-    fn expect(&mut self, least_bytes: usize) -> Result<()> {
+    /// The next buffer lies within the body and has, unpacked, at least so many bytes, in whole units.
+    fn expect(&mut self, least_bytes: usize, unit: usize) -> Result<()> {
         let buffer = self.buffers.next().ok_or_else(|| bad_frame("it has fewer buffers than its columns need"))?;
         let (Ok(offset), Ok(length)) = (usize::try_from(buffer.offset()), usize::try_from(buffer.length())) else {
             return Err(bad_frame("a buffer of it has a negative place"));
@@ -183,8 +185,8 @@ impl<'a, I: Iterator<Item = &'a ipc::Buffer>> BufferLengths<'a, I> {
         let bytes = end.and_then(|end| self.body.get(offset..end)).ok_or_else(|| bad_frame("a buffer of it lies outside"))?;
         let unpacked = if self.is_compressed { unpacked_bytes(bytes)? } else { length };
         self.total = self.total.saturating_add(unpacked);
-        if unpacked < least_bytes {
-            return Err(bad_frame("a buffer of it is too short"));
+        if unpacked < least_bytes || unpacked % unit != 0 {
+            return Err(bad_frame("a buffer of it has a wrong length"));
         }
         if self.total > MAX_FRAME_BYTES {
             return Err(bad_frame("it is too large"));
