@@ -44,4 +44,3 @@ pub(super) async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
     tracing::info!("arneb stopped");
     Ok(())
 }
-
