@@ -228,7 +228,8 @@ mod tests {
         assert_eq!(values(&mut session, "SELECT 41 + 1"), ["42"]);
         let seen = "SELECT state || ' ' || rows || ' ' || user_name || ' ' || sql FROM system.queries ORDER BY submitted_at, state";
         assert_eq!(values(&mut session, seen), ["Finished 1 ada SELECT 41 + 1".to_owned(), format!("Running 0 ada {seen}")]);
-        let tasks = "SELECT node_id || ' ' || state || ' ' || rows_out FROM system.tasks t JOIN system.queries USING (query_id) WHERE sql = 'SELECT 41 + 1'";
+        let tasks = "SELECT node_id || ' ' || t.state || ' ' || rows_out FROM system.tasks t JOIN system.queries q ON t.query_id = q.query_id \
+                     WHERE sql = 'SELECT 41 + 1'";
         assert_eq!(values(&mut session, tasks), ["standalone Finished 1"]);
     }
 

@@ -13,7 +13,7 @@ use arneb::{
     connectors::tpch::TpchCatalog,
     engine::EngineOptions,
     server::{
-        pgwire::serve,
+        self,
         policy::AccessPolicy,
         web::{WebOptions, serve_web},
     },
@@ -68,7 +68,7 @@ impl Server {
         let web_listener = TcpListener::bind((address, 0)).await.unwrap();
         let (address, web) = (listener.local_addr().unwrap(), web_listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(serve(Arc::clone(&engine), listener, policy, async {
+        tokio::spawn(server::pgwire::serve(Arc::clone(&engine), listener, policy, async {
             let _ = stopped.await;
         }));
         let (stop_web, web_stopped) = oneshot::channel();

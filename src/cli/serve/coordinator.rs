@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Role},
     error::Result,
     server::{
-        pgwire,
+        self,
         web::{WebOptions, serve_web},
     },
 };
@@ -52,7 +52,7 @@ pub(super) async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
     let policy = access_policy(config);
     let web = WebOptions { role: Role::Coordinator, policy, host_name: config.host_name.clone() };
     let (_, _, served) = tokio::join!(
-        pgwire::serve(Arc::clone(&engine), listener, policy, stop.clone().wait()),
+        server::pgwire::serve(Arc::clone(&engine), listener, policy, stop.clone().wait()),
         serve_web(Arc::clone(&engine), web_listener, web, stop.wait()),
         flight,
     );

@@ -9,7 +9,7 @@ use crate::{
     config::{Config, Role},
     error::Result,
     server::{
-        pgwire,
+        self,
         web::{WebOptions, serve_web},
     },
 };
@@ -38,10 +38,9 @@ pub(super) async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
     let (policy, stop) = (access_policy(config), Stop::at_signal());
     let web = WebOptions { role: Role::Standalone, policy, host_name: config.host_name.clone() };
     tokio::join!(
-        pgwire::serve(Arc::clone(&engine), listener, policy, stop.clone().wait()),
+        server::pgwire::serve(Arc::clone(&engine), listener, policy, stop.clone().wait()),
         serve_web(Arc::clone(&engine), web_listener, web, stop.wait()),
     );
     tracing::info!("arneb stopped");
     Ok(())
 }
-
