@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              knock answered            drain
-//!   Joining ───────────────► Active ◄────────────► Draining ──── nothing runs any more ───► Left
+//!   Joining ───────────────► Active ◄────────────► Draining ──── it asked for it, and nothing runs any more ───► Left
 //!                             ▲  │                  ▲  │
 //!          beat, answer, or   │  │ beats missing,   │  │
 //!          new stream         │  ▼ stream broken,   │  ▼
@@ -153,6 +153,9 @@ impl Machine {
             Event::AskDrain(stream) => {
                 if let Some(id) = self.node_of(stream) {
                     self.drain(&id);
+                    if let Some(node) = self.nodes.get_mut(&id) {
+                        node.wants_to_stop = true;
+                    }
                 }
             }
             Event::Resume(id) => self.resume(&id),
@@ -197,7 +200,7 @@ impl Machine {
         node.clear(Answers::Beat);
         let is_idle = node.state == NodeState::Draining && knows_draining && load.running_tasks == 0;
         node.idle_beats = if is_idle { node.idle_beats + 1 } else { 0 };
-        if node.idle_beats >= IDLE_BEATS {
+        if node.idle_beats >= IDLE_BEATS && node.wants_to_stop {
             self.actions.push(Action::Tell(stream, ToNode::Drained));
             self.left(&id, "it was drained", now);
         }
@@ -217,7 +220,7 @@ impl Machine {
         let node = &self.nodes[&id];
         match node.state {
             NodeState::Joining => self.drop_joining(&id),
-            _ if node.is_draining && node.load.running_tasks == 0 => self.left(&id, "it was drained", now),
+            _ if node.wants_to_stop && node.load.running_tasks == 0 => self.left(&id, "it was drained", now),
             _ => self.dead(&id, "it was stopped".to_owned(), now),
         }
     }
@@ -368,6 +371,7 @@ impl Machine {
     fn resume(&mut self, id: &NodeId) {
         let Some(node) = self.nodes.get_mut(id).filter(|node| node.state.is_live() && node.is_draining) else { return };
         node.is_draining = false;
+        node.wants_to_stop = false;
         self.actions.extend(node.stream.map(|stream| Action::Tell(stream, ToNode::Resume)));
         if node.state == NodeState::Draining {
             node.state = NodeState::Active;

@@ -14,6 +14,8 @@ pub(super) struct Record {
     pub(super) load: Load,
     /// Remembered while the node is suspect.
     pub(super) is_draining: bool,
+    /// Whether it was the node that asked for it: then it leaves when it has finished. One that others drain stays, and can be resumed.
+    pub(super) wants_to_stop: bool,
     pub(super) idle_beats: u32,
     pub(super) suspicion: Option<Suspicion>,
     pub(super) suspected_at: Now,
@@ -61,6 +63,7 @@ impl Record {
             last_beat: now,
             load: Load::default(),
             is_draining: false,
+            wants_to_stop: false,
             idle_beats: 0,
             suspicion: None,
             suspected_at: now,

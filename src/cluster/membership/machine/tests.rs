@@ -284,10 +284,22 @@ fn nodes_of_another_version_or_with_other_tables_are_refused() {
 }
 
 #[test]
-fn a_draining_node_leaves_when_nothing_runs_any_more() {
+fn a_node_that_others_drain_stays_when_nothing_runs_any_more() {
     let mut world = World::with_node();
     let id = NodeId("w".to_owned());
-    let actions = world.step(Event::Drain(id.clone()));
+    world.step(Event::Drain(id.clone()));
+    for _ in 0..10 {
+        assert_eq!(events(&world.beat(1, IDLE, true)), []);
+    }
+    assert_eq!(world.state(), NodeState::Draining);
+    assert_eq!(events(&world.step(Event::Resume(id.clone()))), [NodeEvent::Resumed { id, incarnation: Incarnation(10) }]);
+}
+
+#[test]
+fn a_node_that_asked_to_drain_leaves_when_nothing_runs_any_more() {
+    let mut world = World::with_node();
+    let id = NodeId("w".to_owned());
+    let actions = world.step(Event::AskDrain(StreamId(1)));
     assert_eq!(actions[0], Action::Tell(StreamId(1), ToNode::Drain));
     assert_eq!(events(&actions), [NodeEvent::Draining { id: id.clone(), incarnation: Incarnation(10) }]);
     assert_eq!(world.step(Event::Drain(id.clone())), []);
