@@ -4,12 +4,16 @@
 //! `main`. Unknown keys, wrong types and bad values are errors that name file, line, key and the nearest valid key.
 //! Deliberately elsewhere: opening the tables (`connectors`), which happens when the node starts.
 
+mod cluster;
+
 use std::{fmt, ops::Range, path::Path};
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
+
+pub use self::cluster::{ClusterConfig, TlsConfig, node_address};
 
 /// Everything a file can say; absent keys have their defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +28,16 @@ pub struct Config {
     pub max_worker_threads: Option<usize>,
     /// Memory budget of the node in MiB; `None`: four fifths of the machine's.
     pub max_memory_mb: Option<usize>,
+    /// Who may connect; `None`: processes of this machine.
+    pub auth: Option<Auth>,
+    /// The name browsers know this machine by, besides its addresses.
+    pub host_name: Option<String>,
+    /// Queries that may run at the same time; `None`: the engine's default.
+    pub max_running: Option<usize>,
+    /// Queries that may wait for their turn; `None`: the engine's default.
+    pub max_queued: Option<usize>,
+    /// Seconds a query may wait; `None`: the engine's default.
+    pub queue_timeout_s: Option<u64>,
     /// Files to be tables.
     pub tables: Vec<TableConfig>,
     /// The cluster, as far as this node is concerned.
@@ -54,17 +68,11 @@ pub enum Format {
     Csv,
 }
 
-/// `[cluster]`
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ClusterConfig {
-    /// Role where `--role` is absent.
-    pub role: Option<Role>,
-    /// Port of Flight; `None`: 9090.
-    pub rpc_port: Option<u16>,
-    /// Where a worker finds its coordinator.
-    pub coordinator_address: Option<String>,
-    /// A worker's name.
-    pub worker_id: Option<String>,
+/// Who may connect from other machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Everybody.
+    Trust,
 }
 
 /// What a process is.
@@ -76,6 +84,17 @@ pub enum Role {
     Coordinator,
     /// Does work.
     Worker,
+}
+
+impl Role {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Standalone => "standalone",
+            Role::Coordinator => "coordinator",
+            Role::Worker => "worker",
+        }
+    }
 }
 
 /// A mistake in a configuration file.
@@ -109,6 +128,11 @@ impl Default for Config {
             web_port: None,
             max_worker_threads: None,
             max_memory_mb: None,
+            auth: None,
+            host_name: None,
+            max_running: None,
+            max_queued: None,
+            queue_timeout_s: None,
             tables: vec![],
             cluster: ClusterConfig::default(),
         }
@@ -136,7 +160,20 @@ impl Config {
     pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
         let document = Document { file, text };
         let root = DeTable::parse(text).map_err(|error| document.error(error.span().unwrap_or(0..0), error.message().to_owned(), None))?;
-        let keys = ["bind_address", "port", "web_port", "max_worker_threads", "max_memory_mb", "tables", "cluster"];
+        let keys = [
+            "bind_address",
+            "port",
+            "web_port",
+            "max_worker_threads",
+            "max_memory_mb",
+            "auth",
+            "host_name",
+            "max_running",
+            "max_queued",
+            "queue_timeout_s",
+            "tables",
+            "cluster",
+        ];
         let section = Section::new(document, "", root.get_ref(), root.span(), &keys)?;
         let defaults = Config::default();
         Ok(Config {
@@ -145,8 +182,13 @@ impl Config {
             web_port: section.number("web_port", 1..=65_535)?.map(|n| n as u16),
             max_worker_threads: section.number("max_worker_threads", 1..=4096)?.map(|n| n as usize),
             max_memory_mb: section.number("max_memory_mb", 1..=i64::from(u32::MAX))?.map(|n| n as usize),
+            auth: section.choice("auth", &[("trust", Auth::Trust)])?,
+            host_name: section.text("host_name")?,
+            max_running: section.number("max_running", 1..=10_000)?.map(|n| n as usize),
+            max_queued: section.number("max_queued", 0..=10_000)?.map(|n| n as usize),
+            queue_timeout_s: section.number("queue_timeout_s", 0..=86_400)?.map(|n| n as u64),
             tables: tables(&section)?,
-            cluster: cluster(&section)?,
+            cluster: cluster::read(&section)?,
         })
     }
 }
@@ -178,20 +220,6 @@ fn table_config(section: &Section<'_>, place: String) -> Result<TableConfig, Con
         })
         .collect::<Result<Vec<_>, ConfigError>>()?;
     Ok(TableConfig { name, path, format, schema: (!schema.is_empty()).then_some(schema), place })
-}
-
-fn cluster(root: &Section<'_>) -> Result<ClusterConfig, ConfigError> {
-    let Some(value) = root.get("cluster") else { return Ok(ClusterConfig::default()) };
-    let DeValue::Table(table) = value.get_ref() else { return Err(root.wrong_type("cluster", value, "a section [cluster]")) };
-    let keys = ["role", "rpc_port", "coordinator_address", "worker_id"];
-    let section = Section::new(root.document, "cluster", table, value.span(), &keys)?;
-    let roles = [("standalone", Role::Standalone), ("coordinator", Role::Coordinator), ("worker", Role::Worker)];
-    Ok(ClusterConfig {
-        role: section.choice("role", &roles)?,
-        rpc_port: section.number("rpc_port", 1..=65_535)?.map(|n| n as u16),
-        coordinator_address: section.text("coordinator_address")?,
-        worker_id: section.text("worker_id")?,
-    })
 }
 
 /// The text, for places in errors.
@@ -346,6 +374,16 @@ mod tests {
         assert_eq!(config.tables.len(), 1);
         assert_eq!((config.tables[0].name.as_str(), config.tables[0].format), ("lineitem", Format::Parquet));
         assert_eq!(config.tables[0].place, "coordinator.toml:4");
+    }
+
+    #[test]
+    fn limits_and_access_are_read() {
+        let text =
+            "auth = \"trust\"\nhost_name = \"db.example\"\nmax_running = 3\nmax_queued = 0\nqueue_timeout_s = 5\n";
+        let config = Config::parse("arneb.toml", text).unwrap();
+        assert_eq!((config.auth, config.host_name.as_deref()), (Some(Auth::Trust), Some("db.example")));
+        assert_eq!((config.max_running, config.max_queued, config.queue_timeout_s), (Some(3), Some(0), Some(5)));
+        assert_eq!(error("auth = \"password\"\n").message, "\"auth\" cannot be \"password\"");
     }
 
     #[test]

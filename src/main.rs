@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, process::ExitCode};
 
 use arneb::{
-    cli::{self, Arguments, Command, TpchCommand},
+    cli::{self, Arguments, ClusterCommand, Command, TpchCommand},
     error::Error,
 };
 use clap::Parser;
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         None => cli::serve::run(&arguments.serve).map(|()| true),
         Some(Command::Tpch(TpchCommand::Gen(arguments))) => cli::tpch_gen::run(arguments).map(|()| true),
         Some(Command::Tpch(TpchCommand::Run(arguments))) => cli::tpch_run::run(arguments),
+        Some(Command::Cluster(ClusterCommand::Local(arguments))) => cli::cluster_local::run(arguments),
+        Some(Command::Cluster(ClusterCommand::Chaos(arguments))) => cli::cluster_chaos::run(arguments),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

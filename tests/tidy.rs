@@ -22,8 +22,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sqlparser", &["src/sql/", "src/session/", "tests/"]),
     ("parquet", &["src/connectors/parquet/", "src/cli/tpch_gen.rs", "tests/", "benches/"]),
     ("axum", &["src/server/"]),
-    ("arrow_flight", &["src/cluster/"]),
-    ("tonic", &["src/cluster/"]),
+    ("arrow_flight", &["src/cluster/", "tests/cluster/"]),
+    ("tonic", &["src/cluster/", "tests/cluster/"]),
 ];
 
 /// Which workspace packages a package may depend on.

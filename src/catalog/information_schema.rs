@@ -14,7 +14,7 @@ use pipelines::Batch;
 
 use super::Catalogs;
 use crate::{
-    connectors::{Table, memory::MemoryTable},
+    connectors::{Table, live::LiveTable},
     error::Result,
 };
 
@@ -49,7 +49,7 @@ fn for_each_table(catalogs: &Catalogs, mut visit: impl FnMut(&str, &str, &str)) 
     }
 }
 
-fn tables(catalogs: &Catalogs) -> MemoryTable {
+fn tables(catalogs: &Catalogs) -> LiveTable {
     let mut rows: [Vec<String>; 4] = Default::default();
     for_each_table(catalogs, |catalog, schema, table| {
         let kind = if schema == NAME { "VIEW" } else { "BASE TABLE" };
@@ -58,7 +58,7 @@ fn tables(catalogs: &Catalogs) -> MemoryTable {
     text_table(["table_catalog", "table_schema", "table_name", "table_type"], rows)
 }
 
-fn schemata(catalogs: &Catalogs) -> MemoryTable {
+fn schemata(catalogs: &Catalogs) -> LiveTable {
     let mut rows: [Vec<String>; 2] = Default::default();
     for catalog in catalogs.names() {
         let schemas = catalogs.catalog(&catalog).map(|c| c.schemas()).unwrap_or_default();
@@ -67,7 +67,7 @@ fn schemata(catalogs: &Catalogs) -> MemoryTable {
     text_table(["catalog_name", "schema_name"], rows)
 }
 
-fn columns(catalogs: &Catalogs) -> Result<MemoryTable> {
+fn columns(catalogs: &Catalogs) -> Result<LiveTable> {
     let mut names = vec![];
     for_each_table(catalogs, |catalog, schema, table| {
         if schema != NAME {
@@ -106,16 +106,22 @@ fn columns(catalogs: &Catalogs) -> Result<MemoryTable> {
         number("numeric_precision", true),
         number("numeric_scale", true),
     ]);
-    Ok(MemoryTable::new(Arc::new(schema), vec![Batch::new(arrays, num_rows)]))
+    Ok(fixed(schema, arrays, num_rows))
+}
+
+/// Rows of this node: another may have other tables.
+fn fixed(schema: Schema, arrays: Vec<ArrayRef>, num_rows: usize) -> LiveTable {
+    let batch = Batch::new(arrays, num_rows);
+    LiveTable::new(Arc::new(schema), num_rows as u64, move || batch.clone())
 }
 
 fn push<const N: usize>(rows: &mut [Vec<String>; N], values: [&str; N]) {
     rows.iter_mut().zip(values).for_each(|(column, value)| column.push(value.to_owned()));
 }
 
-fn text_table<const N: usize>(names: [&str; N], columns: [Vec<String>; N]) -> MemoryTable {
+fn text_table<const N: usize>(names: [&str; N], columns: [Vec<String>; N]) -> LiveTable {
     let schema = Schema::new(names.map(|name| Field::new(name, DataType::Utf8View, false)).to_vec());
     let num_rows = columns[0].len();
     let arrays = columns.map(|column| Arc::new(StringViewArray::from_iter_values(column)) as ArrayRef).to_vec();
-    MemoryTable::new(Arc::new(schema), vec![Batch::new(arrays, num_rows)])
+    fixed(schema, arrays, num_rows)
 }

@@ -6,6 +6,7 @@
 
 pub mod information_schema;
 pub mod memory;
+pub mod system;
 
 use std::sync::Arc;
 
@@ -51,15 +52,24 @@ impl Catalogs {
         self.catalogs.read().iter().find(|(n, _)| n == name).map(|(_, catalog)| Arc::clone(catalog))
     }
 
-    /// A table by its full name; every catalog has `information_schema`.
+    /// A table by its full name; every catalog has `information_schema` and `system`.
     ///
     /// # Errors
     /// When it exists but cannot be opened.
     pub fn table(&self, name: &TableName) -> Result<Option<Arc<dyn Table>>> {
         match self.catalog(&name.catalog) {
             Some(_) if name.schema == information_schema::NAME => information_schema::table(self, &name.table),
+            Some(_) if name.schema == system::NAME => match self.catalog(system::NAME) {
+                Some(catalog) => catalog.table(system::SCHEMA, &name.table),
+                None => Ok(None),
+            },
             Some(catalog) => catalog.table(&name.schema, &name.table),
             None => Ok(None),
         }
     }
+}
+
+/// Whether a table says something of the node itself, whatever it holds: schemas and queries, not anyone's data.
+pub fn is_of_the_node(name: &TableName) -> bool {
+    name.catalog == system::NAME || [information_schema::NAME, system::NAME, "pg_catalog"].contains(&name.schema.as_str())
 }

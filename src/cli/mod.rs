@@ -2,6 +2,9 @@
 //!
 //! Position: called by `main`, above everything else. Without a command it starts the server.
 
+pub mod cluster_chaos;
+pub mod cluster_local;
+pub mod local_cluster;
 pub mod serve;
 pub mod tpch_gen;
 pub mod tpch_run;
@@ -25,6 +28,7 @@ use crate::config::Role;
         arneb --config arneb.toml --port 5433     start a server with the tables of a file\n  \
         arneb tpch run                            generate TPC-H at scale 1 if needed, run and check the 22 queries\n  \
         arneb tpch gen --scale 10 --output data   write TPC-H as Parquet files, and an arneb.toml beside them\n  \
+        arneb cluster local --workers 3           a coordinator and three workers on this machine, with TPC-H\n  \
         psql -h 127.0.0.1 -p 5432 -c \"SELECT count(*) FROM tpch.tiny.lineitem\""
 )]
 pub struct Arguments {
@@ -74,6 +78,24 @@ pub enum Command {
     /// TPC-H: generate the data, run and check the queries.
     #[command(subcommand)]
     Tpch(TpchCommand),
+    /// Clusters on this machine: to try one, and to see what it endures.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+}
+
+/// Cluster commands.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Start a coordinator and workers on this machine, with TPC-H tables; Ctrl-C ends them.
+    #[command(after_help = "Exit status: 0 if all nodes ran until they were stopped, 1 if one ended by itself.\n\n\
+        Example:\n  arneb cluster local --workers 3 --scale 1\n  psql -h 127.0.0.1 -p 5432 -c \"SELECT * FROM system.nodes\"")]
+    Local(cluster_local::LocalArguments),
+    /// Run the TPC-H queries on a cluster whose workers are killed, stopped and restarted meanwhile.
+    #[command(after_help = "Exit status: 0 if every answer is right, nothing hangs and nothing is left behind; else 1.\n\n\
+        Examples:\n  arneb cluster chaos --workers 3 --scale 1 --minutes 10 --seed 7\n  \
+        arneb cluster chaos --kill --minutes 2 --recovery off      queries fail: the disturbances meet something\n  \
+        arneb cluster chaos --kill-at 0.1,0.5,0.9                  how much longer each query takes when a worker dies")]
+    Chaos(cluster_chaos::ChaosArguments),
 }
 
 /// TPC-H commands.
@@ -82,10 +104,11 @@ pub enum TpchCommand {
     /// Write the eight tables as Parquet files, and an arneb.toml that serves them.
     #[command(after_help = "Example:\n  arneb tpch gen --scale 10 --output data && arneb --config data/arneb.toml")]
     Gen(tpch_gen::GenArguments),
-    /// Run the 22 queries in this process, check every answer, print a table.
+    /// Run the 22 queries, in this process or on a server, check every answer, print a table.
     #[command(after_help = "Exit status: 0 if every answer is right, 1 if one is wrong or a query fails.\n\n\
         Examples:\n  arneb tpch run\n  arneb tpch run --scale 10 --threads 2 --queries 1,6 --runs 5\n  \
-        arneb tpch run --output json --profiles profiles > run.json")]
+        arneb tpch run --output json --profiles profiles > run.json\n  \
+        arneb tpch run --connect 127.0.0.1:5432 --search-path tpch.sf1")]
     Run(tpch_run::RunArguments),
 }
 

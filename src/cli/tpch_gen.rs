@@ -56,7 +56,7 @@ pub fn run(arguments: &GenArguments) -> Result<()> {
     let directory = &arguments.output;
     std::fs::create_dir_all(directory).map_err(|error| cannot_write(directory, error))?;
     let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
-    let total: u64 = Table::ALL.iter().map(|table| u64::from(num_row_groups(*table, arguments.scale))).sum();
+    let total: u64 = Table::ALL.iter().map(|table| u64::from(num_row_groups(*table, arguments))).sum();
     let progress = progress_bar(total);
     for table in Table::ALL {
         progress.set_message(table.name());
@@ -98,17 +98,20 @@ fn row_group_rows(table: Table) -> u64 {
     }
 }
 
-fn num_row_groups(table: Table, scale: f64) -> u32 {
-    match table {
-        Table::Nation | Table::Region => 1,
-        _ => table.row_count(scale).div_ceil(row_group_rows(table)).clamp(1, u64::from(u32::MAX)) as u32,
-    }
+/// Row groups of all files of a table together. Every file has one at least, at small scales too: several files are for reading
+/// them at several places.
+fn num_row_groups(table: Table, arguments: &GenArguments) -> u32 {
+    let by_size = table.row_count(arguments.scale).div_ceil(row_group_rows(table));
+    by_size.clamp(u64::from(num_files(table, arguments)), u64::from(u32::MAX)) as u32
+}
+
+fn num_files(table: Table, arguments: &GenArguments) -> u32 {
+    if matches!(table, Table::Nation | Table::Region) { 1 } else { arguments.parts }
 }
 
 /// A table's files, one after the other; the row groups of each in parallel.
 fn write_table(table: Table, arguments: &GenArguments, threads: usize, progress: &ProgressBar) -> Result<()> {
-    let total = num_row_groups(table, arguments.scale);
-    let parts = if matches!(table, Table::Nation | Table::Region) { 1 } else { arguments.parts };
+    let (parts, total) = (num_files(table, arguments), num_row_groups(table, arguments));
     for part in 0..parts {
         let path = if arguments.parts == 1 {
             arguments.output.join(format!("{}.parquet", table.name()))
@@ -230,13 +233,10 @@ mod tests {
         assert_eq!(config.tables.len(), 8);
         let orders = &config.tables.iter().find(|t| t.name == "orders").unwrap().path;
         let files = crate::connectors::files::resolve(orders).unwrap();
-        let rows: i64 = files
-            .iter()
-            .map(|file| {
-                use parquet::file::reader::{FileReader, SerializedFileReader};
-                SerializedFileReader::new(File::open(file).unwrap()).unwrap().metadata().file_metadata().num_rows()
-            })
-            .sum();
-        assert_eq!((files.len(), rows), (2, 1500));
+        let rows = files.iter().map(|file| {
+            use parquet::file::reader::{FileReader, SerializedFileReader};
+            SerializedFileReader::new(File::open(file).unwrap()).unwrap().metadata().file_metadata().num_rows()
+        });
+        assert_eq!(rows.collect::<Vec<_>>(), [750, 750], "every file has its share");
     }
 }

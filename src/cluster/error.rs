@@ -36,12 +36,20 @@ impl From<&Error> for WireError {
 impl From<WireError> for Error {
     fn from(error: WireError) -> Self {
         let sqlstate = KNOWN.iter().find(|known| **known == error.sqlstate).copied().unwrap_or("XX000");
-        Error { kind: error.kind, sqlstate: SqlState(sqlstate), message: error.message, detail: error.detail, hint: error.hint, position: None }
+        Error {
+            kind: error.kind,
+            sqlstate: SqlState(sqlstate),
+            message: error.message,
+            detail: error.detail,
+            hint: error.hint,
+            position: None,
+        }
     }
 }
 
 /// Codes that running a query can end with; what is not among them is a mistake of ours.
 const KNOWN: &[&str] = &[
-    "0A000", "21000", "22003", "22008", "22011", "22012", "22023", "22025", "22P02", "2201B", "2201E", "2201F", "2201W", "2201X", "40001",
-    "42804", "42P01", "53200", "53300", "55000", "57014", "57P01", "58030", "58P01", "XX000", "XX001",
+    "08P01", "0A000", "21000", "22003", "22008", "22011", "22012", "22023", "22025", "22P02", "2201B", "2201E", "2201F", "2201W", "2201X",
+    "28000", "40001", "42804", "42P01", "53200", "53300", "54000", "55000", "57014", "57P01", "57P03", "58000", "58030", "58P01", "XX000",
+    "XX001",
 ];

@@ -20,6 +20,14 @@ impl fmt::Display for NodeId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
 
+impl Incarnation {
+    /// A new one.
+    pub fn draw() -> Self {
+        // The second half of such an identifier is random but for two bits.
+        Incarnation(uuid::Uuid::now_v7().as_u64_pair().1)
+    }
+}
+
 /// A node among those of one query attempt: 0 is the coordinator, workers follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NodeIndex(pub u16);

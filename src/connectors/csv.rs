@@ -22,7 +22,7 @@ use arrow::{
 use operators::types;
 use pipelines::{Batch, LocalContext, LocalSource, Poll, Source};
 
-use super::{ColumnStatistics, ScanRequest, Table, TableStatistics, files};
+use super::{ColumnStatistics, ScanPart, ScanRequest, Table, TableStatistics, files};
 use crate::error::{Error, Result};
 
 /// Rows that are looked at to infer types.
@@ -68,12 +68,14 @@ impl Table for CsvTable {
     }
 
     fn scan(&self, request: ScanRequest) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(CsvSource {
-            files: self.files.clone(),
-            schema: Arc::clone(&self.schema),
-            columns: request.columns,
-            next: Arc::default(),
-        }))
+        // A table of text is one split: where a line begins, only a reader from the start can know.
+        let files = match &request.part {
+            ScanPart::All => self.files.clone(),
+            ScanPart::Splits(splits) if splits.contains(&0) => self.files.clone(),
+            ScanPart::Splits(_) => vec![],
+            ScanPart::KeyRange { .. } => return Err(Error::internal("a CSV table is cut by a key whose bounds it does not know")),
+        };
+        Ok(Arc::new(CsvSource { files, schema: Arc::clone(&self.schema), columns: request.columns, next: Arc::default() }))
     }
 }
 
@@ -254,6 +256,17 @@ mod tests {
         assert_eq!(batches[0].column(0).as_primitive::<arrow::datatypes::Date32Type>().values(), &[18_321, 18_322]);
         assert_eq!(batches[0].column(1).as_string_view().value(0), "x");
         assert!(batches[0].column(1).is_null(1));
+    }
+
+    #[test]
+    fn a_table_is_read_whole_or_not_at_all() {
+        let (_directory, table) = table("a\n1\n2\n", None);
+        assert_eq!(table.splits().unwrap().len(), 1);
+        assert_eq!(table.split_bounds(0).unwrap(), None);
+        let source = |part| table.scan(ScanRequest { columns: vec![0], part, ..ScanRequest::default() });
+        let rows = |splits| run_source(source(ScanPart::Splits(splits)).unwrap()).unwrap().iter().map(Batch::num_rows).sum::<usize>();
+        assert_eq!((rows(vec![]), rows(vec![1]), rows(vec![0])), (0, 0, 2));
+        assert_eq!(source(ScanPart::KeyRange { column: 0, lower: None, upper: None }).err().unwrap().sqlstate.0, "XX000");
     }
 
     #[test]

@@ -5,8 +5,10 @@
 
 pub mod csv;
 pub mod files;
+pub mod live;
 pub mod memory;
 pub mod parquet;
+pub mod part;
 pub mod tpch;
 
 use std::sync::Arc;

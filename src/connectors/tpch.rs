@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::Waker,
 };
@@ -16,7 +16,10 @@ use operators::Scalar;
 use pipelines::{Batch, LocalContext, LocalSource, Poll, Source};
 use tpch::{Generator, Table as TpchTable};
 
-use super::{ColumnStatistics, ScanRequest, Table, TableStatistics};
+use super::{
+    ColumnStatistics, ScanPart, ScanRequest, Split, Table, TableStatistics,
+    part::{KeyRange, chosen_splits, stable_hash},
+};
 use crate::{
     catalog::Catalog,
     error::{Error, Result},
@@ -75,6 +78,31 @@ impl GeneratedTable {
         rows.div_ceil(PART_ROWS).clamp(1, u64::from(u16::MAX)) as u32
     }
 
+    /// First and last key of every part, which all tables have in their first column.
+    fn part_bounds(&self) -> Option<Vec<(i64, i64)>> {
+        let parts = self.num_parts();
+        (0..parts).map(|part| Generator::key_bounds(self.table, self.scale, part, parts)).collect()
+    }
+
+    /// The parts that have rows of `part`.
+    fn parts_of(&self, part: &ScanPart) -> Result<Arc<[u32]>> {
+        let all = 0..self.num_parts();
+        Ok(match part {
+            ScanPart::Splits(splits) => {
+                let chosen = chosen_splits(splits, all.len())?;
+                all.zip(chosen).filter(|(_, is_chosen)| *is_chosen).map(|(part, _)| part).collect()
+            }
+            ScanPart::KeyRange { column: KEY_COLUMN, lower, upper } => {
+                let range = KeyRange { lower: *lower, upper: *upper };
+                match self.part_bounds() {
+                    Some(bounds) => all.zip(bounds).filter(|(_, (min, max))| range.overlaps(*min, *max)).map(|(part, _)| part).collect(),
+                    None => all.collect(),
+                }
+            }
+            ScanPart::KeyRange { .. } | ScanPart::All => all.collect(),
+        })
+    }
+
     /// The tables whose keys a column holds, for its bounds.
     fn key_rows(&self, column: &str) -> Option<u64> {
         Some(match column.split_once('_')?.1 {
@@ -93,13 +121,15 @@ impl Table for GeneratedTable {
 
     fn statistics(&self) -> Result<Arc<TableStatistics>> {
         let schema = self.schema();
-        let columns = schema.fields().iter().map(|field| {
+        let columns = schema.fields().iter().enumerate().map(|(index, field)| {
             let rows = self.key_rows(field.name());
             ColumnStatistics {
                 min: rows.map(|_| Scalar::Int64(1)),
                 max: rows.map(|rows| Scalar::Int64(rows as i64)),
                 null_count: Some(0),
                 distinct_count: rows.map(|rows| rows as f64),
+                // Tables that are not made in the order of their keys are of one part.
+                is_clustered: index == KEY_COLUMN && self.num_parts() > 1,
                 ..ColumnStatistics::default()
             }
         });
@@ -111,11 +141,38 @@ impl Table for GeneratedTable {
             table: self.table,
             scale: self.scale,
             num_parts: self.num_parts(),
+            parts: self.parts_of(&request.part)?,
+            range: match request.part {
+                ScanPart::KeyRange { column, lower, upper } => Some((column, KeyRange { lower, upper })),
+                _ => None,
+            },
             columns: request.columns,
             next: Arc::default(),
         }))
     }
+
+    fn splits(&self) -> Result<Vec<Split>> {
+        let parts = self.num_parts();
+        let rows = self.table.row_count(self.scale);
+        let split = |part: u32| {
+            let numbers = [part, parts].map(u32::to_le_bytes).concat();
+            Split {
+                // Close enough: the last part has a few rows more.
+                rows: rows * u64::from(part + 1) / u64::from(parts) - rows * u64::from(part) / u64::from(parts),
+                bytes: vec![],
+                identity: stable_hash([self.table.name().as_bytes(), &self.scale.to_le_bytes(), &numbers]),
+            }
+        };
+        Ok((0..parts).map(split).collect())
+    }
+
+    fn split_bounds(&self, column: usize) -> Result<Option<Vec<(i64, i64)>>> {
+        Ok(if column == KEY_COLUMN { self.part_bounds() } else { None })
+    }
 }
+
+/// Where the key is by which a table's rows are in order.
+const KEY_COLUMN: usize = 0;
 
 /// Hands out parts.
 #[derive(Clone)]
@@ -123,8 +180,12 @@ struct GeneratedSource {
     table: TpchTable,
     scale: f64,
     num_parts: u32,
+    /// The parts that are read, …
+    parts: Arc<[u32]>,
+    /// … and which of their rows: a column and its range.
+    range: Option<(usize, KeyRange)>,
     columns: Vec<usize>,
-    next: Arc<AtomicU32>,
+    next: Arc<AtomicUsize>,
 }
 
 struct LocalGeneratedSource {
@@ -135,7 +196,7 @@ struct LocalGeneratedSource {
 
 impl Source for GeneratedSource {
     fn max_chains(&self) -> Option<usize> {
-        Some(self.num_parts as usize)
+        Some(self.parts.len())
     }
 
     fn local(&self, context: &LocalContext) -> pipelines::Result<Box<dyn LocalSource>> {
@@ -150,14 +211,21 @@ impl LocalSource for LocalGeneratedSource {
             if let Some(batch) = self.current.as_mut().and_then(Iterator::next) {
                 let batch = batch?;
                 let columns = source.columns.iter().map(|index| Arc::clone(batch.column(*index))).collect();
-                return Ok(Poll::Batch(Batch::new(columns, batch.num_rows())));
+                let rows = Batch::new(columns, batch.num_rows());
+                let rows = match &source.range {
+                    Some((column, range)) => range.keep(&rows, batch.column(*column))?,
+                    None => rows,
+                };
+                if rows.is_empty() {
+                    continue;
+                }
+                return Ok(Poll::Batch(rows));
             }
             // Relaxed: the counter hands out numbers and guards nothing else.
-            let part = source.next.fetch_add(1, Ordering::Relaxed);
-            if part >= source.num_parts {
+            let Some(part) = source.parts.get(source.next.fetch_add(1, Ordering::Relaxed)) else {
                 return Ok(Poll::Finished);
-            }
-            let generator = Generator::with_batch_rows(source.table, source.scale, part, source.num_parts, self.batch_rows);
+            };
+            let generator = Generator::with_batch_rows(source.table, source.scale, *part, source.num_parts, self.batch_rows);
             self.current = Some(generator.map_err(|error| Error::connector(error.to_string()))?);
         }
     }
@@ -165,6 +233,7 @@ impl LocalSource for LocalGeneratedSource {
 
 #[cfg(test)]
 mod tests {
+    use arrow::{array::AsArray, datatypes::Int64Type};
     use pipelines::testing::run_source;
 
     use super::*;
@@ -176,6 +245,38 @@ mod tests {
         {
             assert_eq!(scale(schema), expected, "{schema}");
         }
+    }
+
+    #[test]
+    fn parts_of_a_table_have_every_row_once() {
+        // Six parts of orders.
+        let table = GeneratedTable { table: TpchTable::Orders, scale: 0.4 };
+        let bounds = table.split_bounds(KEY_COLUMN).unwrap().unwrap();
+        assert_eq!((bounds.len(), table.splits().unwrap().len()), (6, 6));
+        assert_eq!(table.splits().unwrap().iter().map(|split| split.rows).sum::<u64>(), 600_000);
+        assert_eq!(table.split_bounds(1).unwrap(), None);
+        assert!(bounds.windows(2).all(|pair| pair[0].1 < pair[1].0));
+        let statistics = table.statistics().unwrap();
+        let clustered: Vec<usize> = (0..statistics.columns.len()).filter(|index| statistics.columns[*index].is_clustered).collect();
+        assert_eq!(clustered, [KEY_COLUMN]);
+        let keys = |part| {
+            let batches = run_source(table.scan(ScanRequest { columns: vec![0], part, ..ScanRequest::default() }).unwrap()).unwrap();
+            batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect::<Vec<_>>()
+        };
+        let all = keys(ScanPart::All);
+        let mut parts =
+            [keys(ScanPart::Splits(vec![5, 1])), keys(ScanPart::Splits(vec![])), keys(ScanPart::Splits(vec![0, 2, 3, 4]))].concat();
+        parts.sort_unstable();
+        assert_eq!(parts, all);
+        let (first, second) = (bounds[2].0 + 1000, bounds[4].1);
+        let cuts = [None, Some(first), Some(second), None];
+        let ranges = cuts.windows(2).map(|cut| keys(ScanPart::KeyRange { column: 0, lower: cut[0], upper: cut[1] }));
+        assert_eq!(ranges.collect::<Vec<_>>().concat(), all);
+        let by_customer = [None, Some(7000), None]
+            .windows(2)
+            .map(|cut| keys(ScanPart::KeyRange { column: 1, lower: cut[0], upper: cut[1] }).len())
+            .collect::<Vec<_>>();
+        assert!(by_customer.iter().all(|rows| *rows > 0) && by_customer.iter().sum::<usize>() == all.len());
     }
 
     #[test]

@@ -3,11 +3,18 @@
 //! Position: made from the plan and the scheduler's counters; read by EXPLAIN (ANALYZE) in text and JSON, and by
 //! the benchmark's output. Operators hold no counters of rows or time: the loop that drives the pipelines does.
 
-use pipelines::{GraphMetrics, metrics::PipelineMetrics};
+use std::collections::HashMap;
+
+use pipelines::{GraphMetrics, OperatorMetrics, metrics::PipelineMetrics};
 use serde::Serialize;
 
+use super::distributed::{DistributedOutcome, TaskProfile};
 use crate::{
-    plan::{explain, physical::PhysicalPlan},
+    plan::{
+        explain,
+        fragment::{DistributedPlan, Fragment, Placement},
+        physical::{PhysicalOperator, PhysicalPlan},
+    },
     planner::pipeline_builder::StageLabel,
 };
 
@@ -41,8 +48,32 @@ pub struct Profile {
     pub peak_memory_bytes: Option<u64>,
     /// The plan.
     pub root: ProfileNode,
-    /// When which pipeline ran.
+    /// When which pipeline ran; of a query on one node.
     pub pipelines: Vec<PipelineMetrics>,
+    /// The pieces of the plan between exchanges, of a query on several nodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageProfile>,
+    /// What every node did for every stage.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<TaskProfile>,
+    /// Why earlier attempts were given up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restarts: Vec<String>,
+}
+
+/// A fragment while it ran.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageProfile {
+    /// Its number.
+    pub fragment: u32,
+    /// `"leaf"`, `"partitioned"` or `"coordinator"`.
+    pub placement: &'static str,
+    /// Units it was run in.
+    pub units: u32,
+    /// Number of the plan node at its root.
+    pub root_node: u32,
+    /// Fragments that it sent rows to: exchange, fragment, and which row goes where.
+    pub outputs: Vec<(u32, u32, String)>,
 }
 
 /// A node of the plan.
@@ -81,7 +112,7 @@ pub struct NodeMetrics {
 #[derive(Debug, Clone, Serialize)]
 pub struct StageMetrics {
     /// Its part in the node.
-    pub role: &'static str,
+    pub role: String,
     /// The counters.
     #[serde(flatten)]
     pub metrics: pipelines::OperatorMetrics,
@@ -90,6 +121,13 @@ pub struct StageMetrics {
 impl Profile {
     /// A profile of `plan`; with the counters of its stages if it ran.
     pub fn new(sql: &str, plan: &PhysicalPlan, phases: Phases, ran: Option<(&[StageLabel], &GraphMetrics)>) -> Self {
+        let counted = ran.map(|(labels, metrics)| {
+            let mut counted = Counted::default();
+            for (label, metrics) in labels.iter().zip(&metrics.operators) {
+                counted.entry(label.node.0).or_default().push((label.role.to_owned(), metrics.clone()));
+            }
+            counted
+        });
         Profile {
             format: "profile/v1",
             version: env!("CARGO_PKG_VERSION"),
@@ -97,8 +135,41 @@ impl Profile {
             phases,
             elapsed_ns: ran.map(|(_, metrics)| metrics.elapsed_ns),
             peak_memory_bytes: ran.map(|(_, metrics)| metrics.peak_memory_bytes),
-            root: profile_node(plan, ran),
+            root: profile_node(plan, None, counted.as_ref()),
             pipelines: ran.map(|(_, metrics)| metrics.pipelines.clone()).unwrap_or_default(),
+            stages: vec![],
+            tasks: vec![],
+            restarts: vec![],
+        }
+    }
+
+    /// A profile of a query that ran on several nodes: one tree through all fragments, every node with the sum over its tasks.
+    pub fn distributed(sql: &str, phases: Phases, outcome: &DistributedOutcome) -> Self {
+        let mut counted = Counted::default();
+        for operator in outcome.tasks.iter().flat_map(|task| &task.operators) {
+            let roles = counted.entry(operator.node).or_default();
+            match roles.iter_mut().find(|(role, _)| *role == operator.role) {
+                Some((_, metrics)) => metrics.merge(&operator.metrics),
+                None => roles.push((operator.role.clone(), operator.metrics.clone())),
+            }
+        }
+        let mut peaks: HashMap<&str, u64> = HashMap::new();
+        for task in &outcome.tasks {
+            let peak = peaks.entry(&task.node).or_default();
+            *peak = task.peak_memory_bytes.max(*peak);
+        }
+        Profile {
+            format: "profile/v1",
+            version: env!("CARGO_PKG_VERSION"),
+            sql: sql.to_owned(),
+            phases,
+            elapsed_ns: Some(outcome.elapsed_ns),
+            peak_memory_bytes: Some(peaks.values().sum()),
+            root: profile_node(&outcome.plan.root().plan, Some(&outcome.plan), Some(&counted)),
+            pipelines: vec![],
+            stages: outcome.plan.fragments.iter().map(|fragment| stage(fragment, &outcome.tasks)).collect(),
+            tasks: outcome.tasks.clone(),
+            restarts: outcome.restarts.clone(),
         }
     }
 
@@ -112,12 +183,28 @@ impl Profile {
             lines.push(format!("Execution time: {}", milliseconds(elapsed_ns)));
             lines.push(format!("Peak memory: {}", bytes(self.peak_memory_bytes.unwrap_or(0))));
         }
+        self.tasks.iter().for_each(|task| lines.push(task_line(task)));
+        self.restarts.iter().for_each(|reason| lines.push(format!("Restarted: {reason}")));
         lines
     }
 }
 
-fn profile_node(plan: &PhysicalPlan, ran: Option<(&[StageLabel], &GraphMetrics)>) -> ProfileNode {
-    let inputs: Vec<ProfileNode> = plan.inputs().into_iter().map(|input| profile_node(input, ran)).collect();
+/// A plan that has not run as indented text, a line per node and argument.
+pub(crate) fn plan_text(plan: &PhysicalPlan) -> Vec<String> {
+    let mut lines = vec![];
+    write_node(&profile_node(plan, None, None), 0, &mut lines);
+    lines
+}
+
+/// Counters by plan node: its roles, in the order in which they were made.
+type Counted = HashMap<u32, Vec<(String, OperatorMetrics)>>;
+
+/// `cluster`: the plan of all fragments, where an exchange's input is the fragment that sends.
+fn profile_node(plan: &PhysicalPlan, cluster: Option<&DistributedPlan>, counted: Option<&Counted>) -> ProfileNode {
+    let mut inputs: Vec<ProfileNode> = plan.inputs().into_iter().map(|input| profile_node(input, cluster, counted)).collect();
+    if let (PhysicalOperator::Exchange(exchange), Some(cluster)) = (&plan.operator, cluster) {
+        inputs.push(profile_node(&cluster.fragment(exchange.from).plan, Some(cluster), counted));
+    }
     let (operator, arguments) = explain::describe(plan);
     ProfileNode {
         id: plan.id.0,
@@ -125,18 +212,17 @@ fn profile_node(plan: &PhysicalPlan, ran: Option<(&[StageLabel], &GraphMetrics)>
         operator,
         output: plan.output.iter().map(|c| c.name.clone()).collect(),
         estimated_rows: plan.estimated_rows,
-        actual: ran.map(|(stages, metrics)| node_metrics(plan, stages, metrics)),
+        actual: counted.map(|counted| node_metrics(counted.get(&plan.id.0).map_or(&[], Vec::as_slice))),
         arguments,
         inputs,
     }
 }
 
-fn node_metrics(plan: &PhysicalPlan, labels: &[StageLabel], metrics: &GraphMetrics) -> NodeMetrics {
-    let stages: Vec<StageMetrics> = labels
+fn node_metrics(roles: &[(String, OperatorMetrics)]) -> NodeMetrics {
+    let stages: Vec<StageMetrics> = roles
         .iter()
-        .enumerate()
-        .filter(|(_, label)| label.node == plan.id && label.role != "result")
-        .map(|(index, label)| StageMetrics { role: label.role, metrics: metrics.operators.get(index).cloned().unwrap_or_default() })
+        .filter(|(role, _)| role != "result")
+        .map(|(role, metrics)| StageMetrics { role: role.clone(), metrics: metrics.clone() })
         .collect();
     // Sinks push nothing, so their rows_out is 0; of a scan with a filter stage behind it the last stage counts.
     let rows_out = match stages.iter().any(|s| s.role == "scan") {
@@ -144,6 +230,21 @@ fn node_metrics(plan: &PhysicalPlan, labels: &[StageLabel], metrics: &GraphMetri
         false => stages.iter().map(|s| s.metrics.rows_out).sum(),
     };
     NodeMetrics { rows_out, busy_ns: stages.iter().map(|s| s.metrics.busy_ns).sum(), stages }
+}
+
+fn stage(fragment: &Fragment, tasks: &[TaskProfile]) -> StageProfile {
+    let names: Vec<String> = fragment.plan.output.iter().map(|column| column.name.clone()).collect();
+    StageProfile {
+        fragment: fragment.id.0,
+        placement: match fragment.placement {
+            Placement::Leaf { .. } => "leaf",
+            Placement::Partitioned => "partitioned",
+            Placement::Coordinator => "coordinator",
+        },
+        units: tasks.iter().filter(|task| task.fragment == fragment.id.0).map(|task| task.units).sum(),
+        root_node: fragment.plan.id.0,
+        outputs: fragment.outputs.iter().map(|spec| (spec.id.0, spec.to.0, explain::routing(&spec.routing, &names))).collect(),
+    }
 }
 
 /// FNV-1a over what the node does and its inputs' signatures: stable across builds and platforms.
@@ -194,6 +295,25 @@ fn write_node(node: &ProfileNode, depth: usize, lines: &mut Vec<String>) {
         lines.push(line);
     }
     node.inputs.iter().for_each(|input| write_node(input, depth + 1, lines));
+}
+
+/// `Task: fragment 2 on worker-1: 4 units, busy 12.3 ms, sent 1000 rows, 8.0 KiB to worker-2`
+fn task_line(task: &TaskProfile) -> String {
+    let busy_ns = task.operators.iter().map(|operator| operator.metrics.busy_ns).sum();
+    let mut line = format!("Task: fragment {} on {}: {} units, busy {}", task.fragment, task.node, task.units, milliseconds(busy_ns));
+    for exchange in &task.exchanges {
+        for sent in &exchange.sent {
+            line.push_str(&format!(", sent {} rows", sent.rows));
+            if sent.frames > 0 {
+                line.push_str(&format!(" ({})", bytes(sent.bytes)));
+            }
+            line.push_str(&format!(" to {}", sent.node));
+        }
+        if exchange.credit_stalls > 0 {
+            line.push_str(&format!(", {} stalls ({})", exchange.credit_stalls, milliseconds(exchange.blocked_ns)));
+        }
+    }
+    line
 }
 
 fn milliseconds(ns: u64) -> String {

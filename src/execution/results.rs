@@ -2,7 +2,8 @@
 //!
 //! Position: [`ResultSink`] is the last sink of every query's graph; [`ResultStream`] is read by the protocol
 //! (async) or by the command line (blocking). Between them a queue bounded in bytes: when the client is slower
-//! than the query, the sink's chains are parked, and no thread waits.
+//! than the query, the sink's chains are parked, and no thread waits. Rows of a query on several nodes come to the stream through a
+//! channel from the task that drives the query, which reads the root's queue itself ([`RootRows`]).
 
 use std::{
     collections::VecDeque,
@@ -14,7 +15,9 @@ use std::{
 
 use parking_lot::Mutex;
 use pipelines::{Batch, CancelToken, Flow, GraphMetrics, LocalContext, LocalSink, QueryHandle, Sink};
+use tokio::sync::mpsc;
 
+use super::{admission::Permit, registry::QueryEntry};
 use crate::{error::Result, session::ResultColumn};
 
 /// Bytes of rows that may wait for the client before the query is held back.
@@ -93,7 +96,7 @@ impl ResultChannel {
 
     /// The stream of the rows of the running query.
     pub fn stream(self, columns: Vec<ResultColumn>, query: QueryHandle, cancel: CancelToken) -> ResultStream {
-        ResultStream { columns, state: State::Running { queue: self.queue, query, cancel } }
+        ResultStream { columns, state: State::Running { queue: self.queue, query, cancel }, tracking: None }
     }
 }
 
@@ -103,16 +106,67 @@ impl Default for ResultChannel {
     }
 }
 
+/// The rows of a root fragment, for whoever drives the query.
+pub struct RootRows(ResultChannel);
+
+impl RootRows {
+    /// No rows yet.
+    pub fn new() -> Self {
+        RootRows(ResultChannel::new())
+    }
+
+    /// The sink, to be placed into the root's graph.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        self.0.sink()
+    }
+
+    /// The next batch, when there is one; rows that have ended are never there.
+    pub async fn next(&self) -> Batch {
+        std::future::poll_fn(|context| pop(&self.0.queue, context.waker()).map_or(Poll::Pending, Poll::Ready)).await
+    }
+
+    /// A batch that is there.
+    pub fn take(&self) -> Option<Batch> {
+        pop(&self.0.queue, Waker::noop())
+    }
+}
+
+impl Default for RootRows {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Rows as they are computed. Dropping it stops the query.
 pub struct ResultStream {
     columns: Vec<ResultColumn>,
     state: State,
+    /// Until the query has ended.
+    tracking: Option<Tracking>,
+}
+
+/// The query that the rows are of: its end is told to the registry, and its place goes to the next.
+pub struct Tracking {
+    entry: Arc<QueryEntry>,
+    _permit: Permit,
+}
+
+impl Tracking {
+    /// Of a query that has been admitted.
+    pub fn new(entry: Arc<QueryEntry>, permit: Permit) -> Self {
+        Tracking { entry, _permit: permit }
+    }
 }
 
 enum State {
     Running {
         queue: Arc<Mutex<Queue>>,
         query: QueryHandle,
+        cancel: CancelToken,
+    },
+    /// Runs on several nodes; whoever drives it sends the rows.
+    Driven {
+        rows: mpsc::Receiver<Result<Batch>>,
         cancel: CancelToken,
     },
     /// The query has ended, or never had to run: what is left to hand out.
@@ -125,7 +179,17 @@ enum State {
 impl ResultStream {
     /// A stream of rows that are there already.
     pub fn fixed(columns: Vec<ResultColumn>, batches: Vec<Batch>) -> Self {
-        ResultStream { columns, state: State::Drained { batches: batches.into(), metrics: None } }
+        ResultStream { columns, state: State::Drained { batches: batches.into(), metrics: None }, tracking: None }
+    }
+
+    /// A stream of the rows that come through `rows`; `cancel` stops who sends them.
+    pub fn driven(columns: Vec<ResultColumn>, rows: mpsc::Receiver<Result<Batch>>, cancel: CancelToken) -> Self {
+        ResultStream { columns, state: State::Driven { rows, cancel }, tracking: None }
+    }
+
+    /// Tells `tracking` what becomes of the query from now on.
+    pub fn track(&mut self, tracking: Tracking) {
+        self.tracking = Some(tracking);
     }
 
     /// The result's columns.
@@ -153,33 +217,72 @@ impl ResultStream {
     pub fn metrics(&self) -> Option<&GraphMetrics> {
         match &self.state {
             State::Drained { metrics, .. } => metrics.as_ref(),
-            State::Running { .. } => None,
+            State::Running { .. } | State::Driven { .. } => None,
         }
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Batch>>> {
         let (queue, query) = match &mut self.state {
             State::Running { queue, query, .. } => (queue, query),
+            State::Driven { rows, .. } => {
+                let received = std::task::ready!(rows.poll_recv(context));
+                return Poll::Ready(self.driven_batch(received));
+            }
             State::Drained { batches, .. } => return Poll::Ready(Ok(batches.pop_front())),
         };
         if let Some(batch) = pop(queue, context.waker()) {
+            if let Some(tracking) = &self.tracking {
+                tracking.entry.add_rows(batch.num_rows() as u64);
+            }
             return Poll::Ready(Ok(Some(batch)));
         }
-        let ended = std::task::ready!(Pin::new(query).poll(context));
+        let ended = std::task::ready!(Pin::new(query).poll(context)).map_err(Into::into);
         // Rows may have been pushed between the look into the queue and the end.
-        let mut batches = std::mem::take(&mut queue.lock().batches);
-        let answer = match ended {
+        let batches = std::mem::take(&mut queue.lock().batches);
+        Poll::Ready(self.end(ended, batches))
+    }
+
+    fn driven_batch(&mut self, received: Option<Result<Batch>>) -> Result<Option<Batch>> {
+        match received {
+            Some(Ok(batch)) => {
+                if let Some(tracking) = &self.tracking {
+                    tracking.entry.add_rows(batch.num_rows() as u64);
+                }
+                Ok(Some(batch))
+            }
+            Some(Err(error)) => self.end(Err(error), VecDeque::new()),
+            None => {
+                if let Some(Tracking { entry, .. }) = self.tracking.take() {
+                    entry.finish(Ok(()));
+                }
+                self.state = State::Drained { batches: VecDeque::new(), metrics: None };
+                Ok(None)
+            }
+        }
+    }
+
+    /// The query has ended; `batches` are still to be handed out, unless it failed.
+    fn end(&mut self, ended: Result<GraphMetrics>, mut batches: VecDeque<Batch>) -> Result<Option<Batch>> {
+        let tracking = self.tracking.take();
+        match ended {
             Ok(metrics) => {
+                if let Some(Tracking { entry, .. }) = &tracking {
+                    entry.add_rows(batches.iter().map(|batch| batch.num_rows() as u64).sum());
+                    entry.set_local_counters(&metrics);
+                    entry.finish(Ok(()));
+                }
                 let first = batches.pop_front();
                 self.state = State::Drained { batches, metrics: Some(metrics) };
                 Ok(first)
             }
             Err(error) => {
+                if let Some(Tracking { entry, .. }) = &tracking {
+                    entry.finish(Err(&error));
+                }
                 self.state = State::Drained { batches: VecDeque::new(), metrics: None };
-                Err(error.into())
+                Err(error)
             }
-        };
-        Poll::Ready(answer)
+        }
     }
 }
 
@@ -200,8 +303,11 @@ fn pop(queue: &Mutex<Queue>, reader: &Waker) -> Option<Batch> {
 
 impl Drop for ResultStream {
     fn drop(&mut self) {
-        if let State::Running { cancel, .. } = &self.state {
+        if let State::Running { cancel, .. } | State::Driven { cancel, .. } = &self.state {
             cancel.cancel();
+        }
+        if let Some(tracking) = &self.tracking {
+            tracking.entry.abandon();
         }
     }
 }

@@ -19,9 +19,9 @@ mod simplify_expressions;
 mod split_averages;
 pub mod statistics;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
-mod tpch_plans;
+pub(crate) mod tpch_plans;
 mod unnest_subqueries;
 
 use crate::{

@@ -10,13 +10,13 @@ use pipelines::Source;
 
 use crate::{
     catalog::{Catalog, Catalogs},
-    connectors::{ColumnStatistics, ScanRequest, Table, TableStatistics},
+    connectors::{ColumnStatistics, ScanRequest, Split, Table, TableStatistics},
     error::{Error, Result},
     plan::logical::*,
 };
 
 /// The catalog `tpch` with the schema `sf10`.
-pub(super) fn tpch_sf10() -> Catalogs {
+pub(crate) fn tpch_sf10() -> Catalogs {
     let catalogs = Catalogs::default();
     catalogs.add("tpch", Arc::new(Sf10));
     catalogs
@@ -39,6 +39,9 @@ impl Catalog for Sf10 {
 }
 
 struct StatisticsOnly(tpch::Table);
+
+/// Rows of a split: row groups of that many.
+const SPLIT_ROWS: u64 = 1_000_000;
 
 /// Conditions that only a sample can judge, as parts of their text, and what a sample would measure. The first that has all parts counts.
 const SAMPLES: [(&[&str], f64); 9] = [
@@ -71,6 +74,31 @@ impl Table for StatisticsOnly {
     fn sample_selectivity(&self, filters: &[Expression]) -> Result<Option<f64>> {
         let text = format!("{filters:?}");
         Ok(SAMPLES.iter().find(|(parts, _)| parts.iter().all(|part| text.contains(part))).map(|(_, share)| *share))
+    }
+
+    fn splits(&self) -> Result<Vec<Split>> {
+        let (schema, rows) = (self.0.schema(), self.0.row_count(10.0));
+        let bytes_of = |field: &arrow::datatypes::FieldRef, rows: u64| {
+            let width = column(field.name()).average_bytes.unwrap_or_else(|| field.data_type().primitive_width().unwrap_or(16) as f64);
+            // About what encodings and compression leave.
+            (rows as f64 * width / 2.0) as u64
+        };
+        let split = |number: u64| {
+            let rows = SPLIT_ROWS.min(rows - number * SPLIT_ROWS);
+            Split { rows, bytes: schema.fields().iter().map(|field| bytes_of(field, rows)).collect(), identity: number }
+        };
+        Ok((0..rows.div_ceil(SPLIT_ROWS)).map(split).collect())
+    }
+
+    fn split_bounds(&self, index: usize) -> Result<Option<Vec<(i64, i64)>>> {
+        let splits = self.0.row_count(10.0).div_ceil(SPLIT_ROWS) as i64;
+        let statistics = column(self.0.schema().field(index).name());
+        Ok(match (statistics.is_clustered, statistics.max) {
+            (true, Some(Scalar::Int64(max))) => {
+                Some((0..splits).map(|split| (1 + max * split / splits, max * (split + 1) / splits)).collect())
+            }
+            _ => None,
+        })
     }
 
     fn scan(&self, _request: ScanRequest) -> Result<Arc<dyn Source>> {

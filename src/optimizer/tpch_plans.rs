@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Binds and optimizes a query over the catalog.
-fn optimized(catalogs: &Catalogs, text: &str) -> Query {
+pub(crate) fn optimized(catalogs: &Catalogs, text: &str) -> Query {
     let search_path = ["sf10".to_owned()];
     let views = HashMap::new();
     let context = BindContext { catalogs, default_catalog: "tpch", search_path: &search_path, views: &views, now_us: 0, user: "test" };

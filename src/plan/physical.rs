@@ -212,6 +212,18 @@ impl PhysicalPlan {
         }
     }
 
+    /// Calls `visit` on every node, from the root down.
+    pub fn for_each<'a>(&'a self, visit: &mut impl FnMut(&'a PhysicalPlan)) {
+        visit(self);
+        self.inputs().into_iter().for_each(|input| input.for_each(visit));
+    }
+
+    /// Calls `visit` on every node, to change it, from the root down.
+    pub fn for_each_mut(&mut self, visit: &mut impl FnMut(&mut PhysicalPlan)) {
+        visit(self);
+        self.inputs_mut().into_iter().for_each(|input| input.for_each_mut(visit));
+    }
+
     /// The types of the output columns.
     pub fn types(&self) -> Vec<DataType> {
         self.output.iter().map(|column| column.data_type.clone()).collect()

@@ -1,3 +1,5 @@
-//! The doors: the PostgreSQL protocol now; the web and Flight beside it.
+//! The doors: the PostgreSQL protocol, and the web beside it.
 
 pub mod pgwire;
+pub mod policy;
+pub mod web;

@@ -20,7 +20,8 @@ use crate::{
     error::{Error, Result},
     execution::{
         profile::{Phases, Profile},
-        query,
+        query::{self, PlannedQuery},
+        registry::QueryEntry,
         results::ResultStream,
     },
     sql::{
@@ -182,7 +183,10 @@ impl Session {
         let command = |tag: &str| Ok(Outcome::Command(tag.to_owned()));
         match &statement.kind {
             StatementKind::Query(query) => Ok(Outcome::Rows(self.query(query, statement, parameters, cancel)?)),
-            StatementKind::Explain { analyze, json, query } => {
+            StatementKind::Explain { distributed: true, query, .. } => {
+                self.explain_distributed(query, statement, parameters).map(Outcome::Rows)
+            }
+            StatementKind::Explain { analyze, json, distributed: false, query } => {
                 self.explain(query, statement, parameters, *analyze, *json, cancel).map(Outcome::Rows)
             }
             StatementKind::CreateView { name, columns, or_replace, query } => {
@@ -261,11 +265,28 @@ impl Session {
 
     /// The life of a query: bind → optimize and plan → run.
     fn query(&self, query: &ast::Query, statement: &Statement, parameters: &[Scalar], cancel: CancelToken) -> Result<ResultStream> {
+        self.registered(statement, cancel.clone(), |entry| {
+            let planned = self.plan(query, statement, Parameters::Values(parameters))?;
+            Ok(query::start(&self.engine, planned, self.settings.distribution(), cancel, entry)?.rows)
+        })
+    }
+
+    fn plan(&self, query: &ast::Query, statement: &Statement, parameters: Parameters<'_>) -> Result<PlannedQuery> {
         let start = Instant::now();
-        let bound = self.bind(query, statement, Parameters::Values(parameters))?;
+        let bound = self.bind(query, statement, parameters)?;
         let phases = Phases { bind_ns: start.elapsed().as_nanos() as u64, ..Phases::default() };
-        let planned = query::plan(&self.engine, bound.query, phases)?;
-        Ok(query::start(&self.engine, planned, cancel)?.rows)
+        query::plan(&self.engine, bound.query, phases)
+    }
+
+    /// Makes the query known while `work` plans and starts it; an error of `work` is its end.
+    fn registered<T>(&self, statement: &Statement, cancel: CancelToken, work: impl FnOnce(Arc<QueryEntry>) -> Result<T>) -> Result<T> {
+        let application = self.settings.get("application_name").unwrap_or_default();
+        let entry = self.engine.registry.begin(&statement.text, &self.user, application, cancel);
+        let result = work(Arc::clone(&entry));
+        if let Err(error) = &result {
+            entry.finish(Err(error));
+        }
+        result
     }
 
     fn explain(
@@ -290,18 +311,28 @@ impl Session {
         Ok(text_rows(vec![text_column("QUERY PLAN")], lines.into_iter().map(|line| vec![line]).collect()))
     }
 
+    /// How a query would be cut for the cluster.
+    fn explain_distributed(&self, query: &ast::Query, statement: &Statement, parameters: &[Scalar]) -> Result<ResultStream> {
+        let distributor = self.engine.distributor.get().ok_or_else(|| {
+            Error::unsupported("EXPLAIN (DISTRIBUTED) without a cluster").with_hint("ask a server that was started with --role coordinator")
+        })?;
+        let planned = self.plan(query, statement, Parameters::Values(parameters))?;
+        let lines = distributor.explain(&self.engine, &planned, self.settings.distribution())?;
+        Ok(text_rows(vec![text_column("QUERY PLAN")], lines.into_iter().map(|line| vec![line]).collect()))
+    }
+
     /// The plan of a query; with `run`, after running it and dropping its rows, what happened too.
     fn profile(&self, query: &ast::Query, statement: &Statement, parameters: &[Scalar], run: bool, cancel: CancelToken) -> Result<Profile> {
-        let start = Instant::now();
-        let bound = self.bind(query, statement, Parameters::Values(parameters))?;
-        let phases = Phases { bind_ns: start.elapsed().as_nanos() as u64, ..Phases::default() };
-        let planned = query::plan(&self.engine, bound.query, phases)?;
         if !run {
+            let planned = self.plan(query, statement, Parameters::Values(parameters))?;
             return Ok(Profile::new(&statement.text, &planned.plan, planned.phases, None));
         }
-        let mut running = query::start(&self.engine, planned, cancel)?;
-        while running.rows.next_blocking()?.is_some() {}
-        Ok(running.profile(&statement.text))
+        self.registered(statement, cancel.clone(), |entry| {
+            let planned = self.plan(query, statement, Parameters::Values(parameters))?;
+            let mut running = query::start(&self.engine, planned, self.settings.distribution(), cancel, entry)?;
+            while running.rows.next_blocking()?.is_some() {}
+            Ok(running.profile(&statement.text))
+        })
     }
 
     /// Starts a query so that its profile can be had after its rows; for the benchmark command.
@@ -310,10 +341,10 @@ impl Session {
     /// Whatever goes wrong before the first row.
     pub fn start_query(&self, statement: &Statement, cancel: CancelToken) -> Result<query::RunningQuery> {
         let StatementKind::Query(query) = &statement.kind else { return Err(Error::unsupported("a statement that is not a query")) };
-        let start = Instant::now();
-        let bound = self.bind(query, statement, Parameters::Values(&[]))?;
-        let phases = Phases { bind_ns: start.elapsed().as_nanos() as u64, ..Phases::default() };
-        query::start(&self.engine, query::plan(&self.engine, bound.query, phases)?, cancel)
+        self.registered(statement, cancel.clone(), |entry| {
+            let planned = self.plan(query, statement, Parameters::Values(&[]))?;
+            query::start(&self.engine, planned, self.settings.distribution(), cancel, entry)
+        })
     }
 
     fn bind(&self, query: &ast::Query, statement: &Statement, parameters: Parameters<'_>) -> Result<Bound> {
@@ -358,7 +389,10 @@ impl Session {
             return Ok(vec![]);
         }
         let text = format!("SELECT {}", arguments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
-        let mut running = self.start_query(&self.parse(&text)?.remove(0), CancelToken::new())?;
+        let statement = self.parse(&text)?.remove(0);
+        let StatementKind::Query(query) = &statement.kind else { return Err(Error::internal("a SELECT is not a query")) };
+        let planned = self.plan(query, &statement, Parameters::Values(&[]))?;
+        let mut running = query::start_within(&self.engine, planned, CancelToken::new())?;
         let row = running.rows.next_blocking()?.ok_or_else(|| Error::internal("a SELECT without FROM gave no row"))?;
         row.columns().iter().zip(types).map(|(column, wanted)| Ok(Scalar::from_array(column, 0)?.cast_to(wanted)?)).collect()
     }

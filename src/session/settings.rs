@@ -1,13 +1,15 @@
 //! A session's settings: what SET, SHOW and RESET work on.
 //!
 //! Position: part of a session. Most settings are only remembered, because clients set and read them; those
-//! with a meaning here are checked: `search_path`, `client_encoding`, `statement_timeout`.
+//! with a meaning here are checked: `search_path`, `client_encoding`, `statement_timeout`, and those of a cluster,
+//! `distribution` (auto, always, never) and `recovery` (auto, restart, off).
 
 use std::collections::BTreeMap;
 
 use crate::{
     engine::EngineOptions,
     error::{Error, Result},
+    execution::distributed::{DistributionMode, DistributionOptions, RecoveryMode},
 };
 
 /// The version of PostgreSQL whose behaviour clients may expect.
@@ -29,6 +31,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("datestyle", "ISO, MDY"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "on"),
+    ("distribution", ""),
     ("extra_float_digits", "1"),
     ("idle_in_transaction_session_timeout", "0"),
     ("in_hot_standby", "off"),
@@ -37,6 +40,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("is_superuser", "on"),
     ("lock_timeout", "0"),
     ("max_identifier_length", "63"),
+    ("recovery", ""),
     ("server_encoding", "UTF8"),
     ("server_version", SERVER_VERSION),
     ("server_version_num", "160004"),
@@ -102,6 +106,8 @@ impl Settings {
             "statement_timeout" => {
                 milliseconds(value)?;
             }
+            "distribution" => drop(DistributionMode::parse(value)?),
+            "recovery" => drop(RecoveryMode::parse(value)?),
             "timezone" if !matches!(value.to_ascii_uppercase().as_str(), "UTC" | "GMT" | "ETC/UTC" | "Z" | "0" | "LOCAL") => {
                 return Err(Error::unsupported(format!("time zone \"{value}\"")).with_hint("timestamps are shown in UTC"));
             }
@@ -120,6 +126,14 @@ impl Settings {
     /// After how many milliseconds a statement is cancelled; `None`: never.
     pub fn statement_timeout_ms(&self) -> Option<u64> {
         milliseconds(&self.values["statement_timeout"]).ok().filter(|ms| *ms > 0)
+    }
+
+    /// How queries are distributed; what is not set is as the node is configured.
+    pub fn distribution(&self) -> DistributionOptions {
+        DistributionOptions {
+            distribution: DistributionMode::parse(&self.values["distribution"]).ok(),
+            recovery: RecoveryMode::parse(&self.values["recovery"]).ok(),
+        }
     }
 
     /// All settings by name.

@@ -24,6 +24,8 @@ pub enum StatementKind {
         analyze: bool,
         /// JSON instead of text.
         json: bool,
+        /// As it is cut for the nodes of a cluster.
+        distributed: bool,
         /// Of what.
         query: Box<ast::Query>,
     },

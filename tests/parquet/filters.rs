@@ -20,16 +20,16 @@ use crate::{
     writing::{Random, sample, write},
 };
 
-const FEW: usize = 0;
-const MANY: usize = 1;
-const SORTED: usize = 2;
-const DATES: usize = 3;
-const NARROW: usize = 4;
-const MODE: usize = 7;
-const COMMENT: usize = 8;
+pub const FEW: usize = 0;
+pub const MANY: usize = 1;
+pub const SORTED: usize = 2;
+pub const DATES: usize = 3;
+pub const NARROW: usize = 4;
+pub const MODE: usize = 7;
+pub const COMMENT: usize = 8;
 
 /// How files are written: with dictionaries, without, with ones that are given up midway, in small row groups.
-fn ways_of_writing() -> Vec<WriterPropertiesBuilder> {
+pub fn ways_of_writing() -> Vec<WriterPropertiesBuilder> {
     let builder = || WriterProperties::builder().set_data_page_row_count_limit(300).set_write_batch_size(100);
     vec![
         builder(),
@@ -39,7 +39,8 @@ fn ways_of_writing() -> Vec<WriterPropertiesBuilder> {
     ]
 }
 
-type Test = Box<dyn Fn(&RecordBatch, usize) -> bool>;
+/// Whether a row passes.
+pub type Test = Box<dyn Fn(&RecordBatch, usize) -> bool>;
 
 fn column(batch: &RecordBatch, index: usize) -> Expression {
     Expression::Column { index, data_type: batch.column(index).data_type().clone() }
@@ -60,7 +61,7 @@ fn text(batch: &RecordBatch, index: usize, row: usize) -> Option<String> {
 }
 
 /// A filter on the sample's columns (by position in the table) and the same in Rust.
-fn random_filter(batch: &RecordBatch, random: &mut Random) -> (Expression, Test) {
+pub fn random_filter(batch: &RecordBatch, random: &mut Random) -> (Expression, Test) {
     match random.below(8) {
         0 => {
             let limit = random.below(9) as i64 - 4;
@@ -123,7 +124,7 @@ fn kept(batch: &RecordBatch, tests: &[Test], columns: &[usize]) -> Vec<ArrayRef>
 }
 
 #[test]
-fn random_filters_and_projections_agree_with_a_naive_evaluation() {
+pub fn random_filters_and_projections_agree_with_a_naive_evaluation() {
     let mut random = Random(123);
     for has_nulls in [false, true] {
         let batch = sample(5000, has_nulls);

@@ -3,6 +3,7 @@
 
 mod damage;
 mod filters;
+mod parts;
 mod statistics;
 mod types;
 mod writing;
@@ -37,7 +38,8 @@ pub fn scan_in_batches(table: &ParquetTable, request: ScanRequest, batch_rows: u
     Ok(columns(&batches, &types))
 }
 
-fn columns(batches: &[Batch], types: &[DataType]) -> Vec<ArrayRef> {
+/// Batches, by column.
+pub fn columns(batches: &[Batch], types: &[DataType]) -> Vec<ArrayRef> {
     let column = |(index, data_type): (usize, &DataType)| {
         let parts: Vec<ArrayRef> = batches.iter().map(|batch| cast(batch.column(index), data_type).unwrap()).collect();
         let parts: Vec<&dyn Array> = parts.iter().map(|part| &**part).collect();

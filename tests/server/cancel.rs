@@ -7,7 +7,7 @@ use tokio_postgres::NoTls;
 use crate::client::{PATIENCE, Server, state, text};
 
 /// Would run for days, in little memory.
-const ENDLESS: &str = "SELECT count(*) FROM tpch.tiny.lineitem a, tpch.tiny.lineitem b, tpch.tiny.lineitem c \
+pub const ENDLESS: &str = "SELECT count(*) FROM tpch.tiny.lineitem a, tpch.tiny.lineitem b, tpch.tiny.lineitem c \
                        WHERE a.l_orderkey + b.l_orderkey + c.l_orderkey < 0";
 /// Would generate for minutes.
 const LONG_SCAN: &str = "SELECT count(*) FROM tpch.sf10.lineitem WHERE l_comment LIKE '%no%such%comment%'";

@@ -7,7 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arneb::{Engine, connectors::tpch::TpchCatalog, engine::EngineOptions, server::pgwire::serve};
+use arneb::{
+    Engine,
+    config::Role,
+    connectors::tpch::TpchCatalog,
+    engine::EngineOptions,
+    server::{
+        self,
+        policy::AccessPolicy,
+        web::{WebOptions, serve_web},
+    },
+};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tokio_postgres::{
     Client, Config, Error, NoTls, SimpleQueryMessage,
@@ -23,7 +33,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Server {
     pub engine: Arc<Engine>,
     pub address: SocketAddr,
-    _stop: oneshot::Sender<()>,
+    pub web: SocketAddr,
+    _stop: [oneshot::Sender<()>; 2],
 }
 
 /// A client whose connection is driven by a task of its own.
@@ -46,14 +57,26 @@ impl Server {
         Server::of(engine).await
     }
 
-    async fn of(engine: Arc<Engine>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    /// Serves an engine to this machine.
+    pub async fn of(engine: Arc<Engine>) -> Server {
+        Server::at("127.0.0.1", engine, AccessPolicy::LoopbackOnly).await
+    }
+
+    /// Serves an engine on an address to whom `policy` admits.
+    pub async fn at(address: &str, engine: Arc<Engine>, policy: AccessPolicy) -> Server {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        let web_listener = TcpListener::bind((address, 0)).await.unwrap();
+        let (address, web) = (listener.local_addr().unwrap(), web_listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(serve(Arc::clone(&engine), listener, async {
+        tokio::spawn(server::pgwire::serve(Arc::clone(&engine), listener, policy, async {
             let _ = stopped.await;
         }));
-        Server { engine, address, _stop: stop }
+        let (stop_web, web_stopped) = oneshot::channel();
+        let options = WebOptions { role: Role::Standalone, policy, host_name: Some("db.example".to_owned()) };
+        tokio::spawn(serve_web(Arc::clone(&engine), web_listener, options, async {
+            let _ = web_stopped.await;
+        }));
+        Server { engine, address, web, _stop: [stop, stop_web] }
     }
 
     pub async fn connect(&self) -> Connected {

@@ -6,8 +6,13 @@ mod errors;
 mod extended;
 #[path = "../sql/fixture.rs"]
 mod fixture;
+mod http;
 mod limits;
+mod policy;
 mod psql;
+mod queries;
 mod simple;
+mod tpch;
 mod transactions;
 mod types;
+mod web;

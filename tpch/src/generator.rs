@@ -85,6 +85,27 @@ impl Generator {
         Ok(Generator { batches, schema: table.schema() })
     }
 
+    /// First and last key of a part of a table whose rows come in the order of their keys (of lineitem, its order's; of partsupp, its
+    /// part's); `None` for other tables and where a part is empty.
+    pub fn key_bounds(table: Table, scale: f64, part: u32, parts: u32) -> Option<(i64, i64)> {
+        let (keyed, is_sparse) = match table {
+            Table::Lineitem | Table::Orders => (Table::Orders, true),
+            Table::Partsupp | Table::Part => (Table::Part, false),
+            Table::Customer | Table::Supplier => (table, false),
+            Table::Nation | Table::Region => return None,
+        };
+        let keys = i64::try_from(keyed.row_count(scale)).ok()?;
+        if part >= parts {
+            return None;
+        }
+        // All parts have the same number of keys, but for the last one, which has the rest too.
+        let keys_of_part = keys / i64::from(parts);
+        let first = keys_of_part * i64::from(part) + 1;
+        let last = if part + 1 == parts { keys } else { first + keys_of_part - 1 };
+        let key = |index| if is_sparse { OrderGenerator::make_order_key(index) } else { index };
+        (first <= last).then(|| (key(first), key(last)))
+    }
+
     /// The table's columns.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -150,6 +171,26 @@ mod tests {
         let keys = orders.column(0).as_primitive::<Int64Type>().values();
         assert_eq!(&keys[..10], [1, 2, 3, 4, 5, 6, 7, 32, 33, 34]);
         assert!(keys.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn the_bounds_of_a_part_are_those_of_its_rows() {
+        for table in Table::ALL {
+            for (scale, parts) in [(0.001, 1), (0.001, 7), (0.0123, 5)] {
+                for part in 0..parts {
+                    let Some(bounds) = Generator::key_bounds(table, scale, part, parts) else {
+                        assert!(matches!(table, Table::Nation | Table::Region));
+                        continue;
+                    };
+                    let batches: Vec<_> = Generator::new(table, scale, part, parts).unwrap().map(Result::unwrap).collect();
+                    let keys: Vec<i64> =
+                        batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+                    assert!(keys.is_sorted());
+                    assert_eq!((keys[0], keys[keys.len() - 1]), bounds, "{} part {part} of {parts}", table.name());
+                }
+            }
+        }
+        assert_eq!(Generator::key_bounds(Table::Part, 1.0, 3, 3), None);
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub enum AggregateFunction {
     CountStar,
     /// `count(x)` → Int64
     Count,
-    /// `sum(x)`: Int16/Int32 → Int64; Int64 → Decimal128(38, 0); decimals → Decimal128(38, s); floats → same type
+    /// `sum(x)`: Int16/Int32 → Int64; Int64 → Decimal128(38, 0), or Int64 where counts of parts are added up;
+    /// decimals → Decimal128(38, s); floats → same type
     Sum,
     /// `min(x)` → type of the argument
     Min,

@@ -6,10 +6,11 @@
 //! ```
 //!
 //! Rows are compared by the keys that [`key`] makes of them; columns are gathered once, when the order is
-//! known. Rows with equal keys come out in any order.
+//! known. Rows with equal keys come out in any order. Runs that others have sorted are merged by a [`RunMerger`].
 
 mod build;
 mod key;
+mod merge;
 mod run;
 mod source;
 mod top;
@@ -24,6 +25,7 @@ use parking_lot::Mutex;
 use pipelines::{Batch, LocalContext, LocalSink, LocalSource, Reservation, Sink, Source, metrics::Counters};
 use serde::{Deserialize, Serialize};
 
+pub use self::merge::RunMerger;
 use self::{
     build::LocalSort,
     key::{KeyEncoder, KeyOrder},
@@ -132,20 +134,10 @@ struct Gathered {
 impl Shared {
     fn new(spec: &SortSpec) -> Result<Self, Error> {
         let mut inputs = Inputs::default();
-        let (mut types, mut orders) = (Vec::new(), Vec::new());
-        for key in &spec.keys {
-            // A key that has come before decides nothing.
-            if inputs.add(&key.expression) == types.len() {
-                types.push(crate::aggregate::plain_type(&inputs.data_type(types.len())));
-                orders.push(KeyOrder { descending: key.descending, nulls_first: key.nulls_first });
-            }
-        }
-        if types.is_empty() {
-            return Err(Error::Internal("a sort without keys".to_owned()));
-        }
+        let encoder = encoder(&spec.keys, &mut inputs)?;
         let end = spec.limit.map_or(usize::MAX, |limit| spec.offset.saturating_add(limit));
         Ok(Shared {
-            encoder: KeyEncoder::new(&types, orders)?,
+            encoder,
             inputs,
             window: spec.offset.min(end)..end,
             threshold: AtomicU64::new(u64::MAX),
@@ -168,6 +160,22 @@ impl Shared {
         let result = self.result.get().ok_or_else(|| Error::Internal("a sort is read before it is complete".to_owned()))?;
         Ok(result)
     }
+}
+
+/// The encoder of `keys`, each of which is added to `inputs`, which are empty.
+fn encoder(keys: &[SortKey], inputs: &mut Inputs) -> Result<KeyEncoder, Error> {
+    let (mut types, mut orders) = (Vec::new(), Vec::new());
+    for key in keys {
+        // A key that has come before decides nothing.
+        if inputs.add(&key.expression) == types.len() {
+            types.push(crate::aggregate::plain_type(&inputs.data_type(types.len())));
+            orders.push(KeyOrder { descending: key.descending, nulls_first: key.nulls_first });
+        }
+    }
+    if types.is_empty() {
+        return Err(Error::Internal("a sort without keys".to_owned()));
+    }
+    KeyEncoder::new(&types, orders)
 }
 
 struct SortSink(Arc<Shared>);

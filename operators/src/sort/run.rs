@@ -142,7 +142,7 @@ impl Merge {
 }
 
 /// The rows at `rows` (batch and row) of `batches`, which have the same types of columns.
-fn gather(batches: &[&Batch], rows: &[(usize, usize)]) -> Result<Batch> {
+pub(crate) fn gather(batches: &[&Batch], rows: &[(usize, usize)]) -> Result<Batch> {
     let num_columns = batches.first().map_or(0, |batch| batch.columns().len());
     let column = |column: usize| -> Result<ArrayRef> {
         let arrays: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(column).as_ref()).collect();

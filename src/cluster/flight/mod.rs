@@ -10,6 +10,15 @@
 //! Position: carries bytes; what they mean is decided by whoever implements [`Doors`]. Deliberately elsewhere: messages of control
 //! streams (`control`), frames of data streams (`exchange`), secrets and tokens (`security`).
 
+pub mod client;
+pub mod messages;
+pub mod server;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
 use arrow_flight::FlightData;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -17,13 +26,29 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::{control::QueryAttempt, node::{NodeIndex, NodeInfo}};
+pub use self::client::{Lane, Peers};
+use super::{
+    control::QueryAttempt,
+    node::{NodeIndex, NodeInfo},
+};
+
+/// The largest message that is read.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes that may be under way on one connection, and on one stream of it. Far more than a network holds, as credits bound what is
+/// sent: here it only must not throttle.
+const CONNECTION_WINDOW: u32 = 64 << 20;
+const STREAM_WINDOW: u32 = 16 << 20;
+
+/// How often a silent connection is tested, and how long an answer may take until the connection is broken.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One direction of a stream, to be sent into; never blocks (who sends rows is held back by credits before). Dropping it ends
 /// the direction.
 pub type FlightSender = mpsc::UnboundedSender<FlightData>;
 
-/// The other direction.
+/// The other direction. Its end does not say whether the other side ended it or died: messages must say which of them is the last.
 pub type FlightReceiver = BoxStream<'static, Result<FlightData, Status>>;
 
 /// What a stream is for: the command of its first message, in postcard.

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use operators::runtime_filter::{Members, RuntimeFilter};
+use operators::runtime_filter::RuntimeFilter;
 
 use crate::{
     cluster::node::NodeIndex,
@@ -137,9 +137,5 @@ impl Filter {
 /// What passes any of the parts. Without parts nothing is known, so everything passes.
 fn unite(parts: Vec<Option<RuntimeFilter>>) -> Option<RuntimeFilter> {
     let parts: Vec<RuntimeFilter> = parts.into_iter().collect::<Option<_>>()?;
-    parts.into_iter().reduce(|a, b| match (a.min > a.max, b.min > b.max) {
-        (true, _) => b,
-        (_, true) => a,
-        _ => RuntimeFilter { min: a.min.min(b.min), max: a.max.max(b.max), members: Members::Unknown },
-    })
+    (!parts.is_empty()).then(|| RuntimeFilter::union(parts))
 }

@@ -1,4 +1,5 @@
-//! Filters of a scan on one column: predicates and runtime filters, tested once per dictionary entry or once per value.
+//! Filters of a scan on one column: predicates, runtime filters and the range of keys that is read, tested once per dictionary entry or
+//! once per value.
 //!
 //! Position: [`super::row_group`] applies one [`ColumnFilter`] per filtered column to each window, in an order it keeps adapting. While a
 //! chunk's dictionary has fewer entries than rows that would be tested, entries are tested, once, and a bit per entry is
@@ -19,9 +20,11 @@ use super::{
     column::{ColumnWindow, Dictionary, fixed::Lanes},
     fault::{Decoded, Fault},
     mask,
+    plan::ColumnFilterPlan,
     prune::{self, Overlap},
     schema::Reading,
 };
+use crate::connectors::part::KeyRange;
 
 /// All filters on one column; one per chain.
 pub struct ColumnFilter {
@@ -29,6 +32,7 @@ pub struct ColumnFilter {
     pub slot: usize,
     predicate: Option<Predicate>,
     runtime: Vec<RuntimeTest>,
+    range: Option<RangeTest>,
     /// Bits of the current chunk's dictionary entries that pass; `None`: not tested.
     table: Option<Vec<u64>>,
     null_passes: bool,
@@ -45,6 +49,14 @@ struct RuntimeTest {
     filter: Option<Arc<RuntimeFilter>>,
     keys_tested: u64,
     keys_passed: u64,
+    /// Whether it is tested in the current row group.
+    is_active: bool,
+}
+
+/// Unlike a runtime filter, which may let rows through, this one decides: other rows belong to other parts of the table.
+struct RangeTest {
+    range: KeyRange,
+    keys: RuntimeFilter,
     /// Whether it is tested in the current row group.
     is_active: bool,
 }
@@ -66,10 +78,10 @@ pub enum Verdict {
 }
 
 impl ColumnFilter {
-    /// The conjunction of `predicates` (over column 0) and `runtime` filters on column `slot` of the scan.
-    pub fn new(slot: usize, predicates: &[Expression], runtime: &[Arc<RuntimeFilterSlot>]) -> Self {
-        let predicate = (!predicates.is_empty()).then(|| Predicate::new(Expression::And(predicates.to_vec())));
-        let runtime = runtime.iter().map(|slot| RuntimeTest {
+    /// The conjunction of all that `plan` says of a column.
+    pub fn new(plan: &ColumnFilterPlan) -> Self {
+        let predicate = (!plan.predicates.is_empty()).then(|| Predicate::new(Expression::And(plan.predicates.clone())));
+        let runtime = plan.runtime.iter().map(|slot| RuntimeTest {
             slot: Arc::clone(slot),
             filter: None,
             keys_tested: 0,
@@ -78,9 +90,10 @@ impl ColumnFilter {
         });
         let runtime: Vec<RuntimeTest> = runtime.collect();
         ColumnFilter {
-            slot,
+            slot: plan.slot,
             predicate,
             runtime,
+            range: plan.range.map(|range| RangeTest { range, keys: range.to_filter(), is_active: false }),
             table: None,
             null_passes: false,
             has_failed: false,
@@ -90,9 +103,12 @@ impl ColumnFilter {
         }
     }
 
-    /// Turns to a row group; false when no row of it can pass.
-    pub fn start_row_group(&mut self, bounds: impl FnOnce() -> Bounds) -> bool {
+    /// Turns to a row group, some rows of which are outside the range if `tests_range`; false when no row of it can pass.
+    pub fn start_row_group(&mut self, tests_range: bool, bounds: impl FnOnce() -> Bounds) -> bool {
         self.table = None;
+        if let Some(test) = &mut self.range {
+            test.is_active = tests_range;
+        }
         if self.runtime.is_empty() {
             return true;
         }
@@ -115,7 +131,17 @@ impl ColumnFilter {
 
     /// Whether there is anything to test in the current row group.
     pub fn is_active(&self) -> bool {
-        self.predicate.is_some() || self.runtime.iter().any(|test| test.is_active)
+        self.predicate.is_some() || self.tests_keys()
+    }
+
+    fn tests_keys(&self) -> bool {
+        self.range.as_ref().is_some_and(|test| test.is_active) || self.runtime.iter().any(|test| test.is_active)
+    }
+
+    /// Whether NULL passes all tests of keys.
+    fn keys_take_nulls(&self) -> bool {
+        !self.runtime.iter().any(|test| test.is_active)
+            && self.range.as_ref().is_none_or(|test| !test.is_active || test.range.takes_nulls())
     }
 
     /// What a row costs (its bytes in the file) per row that this filter drops: small first.
@@ -156,7 +182,7 @@ impl ColumnFilter {
         let entries = dictionary.len();
         let mut table = Vec::new();
         mask::fill(&mut table, entries);
-        self.null_passes = false;
+        self.null_passes = reading.is_optional;
         if let Some(predicate) = &mut self.predicate {
             let rows = entries + usize::from(reading.is_optional);
             let selection = predicate.select(&Batch::new(vec![dictionary.to_array(reading, reading.is_optional)], rows))?;
@@ -168,12 +194,12 @@ impl ColumnFilter {
         }
         if let Dictionary::Fixed { bytes, len } = dictionary {
             let mut keys = Lanes::new(bytes.len().checked_div(*len).unwrap_or(8));
-            if self.runtime.iter().any(|test| test.is_active) {
+            if self.tests_keys() {
                 keys.append(bytes, *len)?;
+                self.test_keys(&keys, &mut table);
             }
-            self.test_runtime(&keys, &mut table);
         }
-        self.null_passes &= !self.runtime.iter().any(|test| test.is_active);
+        self.null_passes &= self.keys_take_nulls();
         let passed = mask::count(&table);
         // A code is always looked up, even in an empty dictionary.
         table.resize(table.len().max(1), 0);
@@ -200,18 +226,22 @@ impl ColumnFilter {
                     let selection = predicate.select(&Batch::new(vec![array], window.num_rows()))?;
                     bits = selection_bits(&selection, window.num_rows());
                 }
-                if self.runtime.iter().any(|test| test.is_active) {
+                if self.tests_keys() {
+                    // Where a row is NULL, some key stands that means nothing.
+                    let nulls = self.keys_take_nulls().then(|| bits.clone());
                     match &window.dictionary {
                         Some(dictionary) => {
                             if let Dictionary::Fixed { bytes, len } = &**dictionary {
                                 let mut keys = Lanes::new(bytes.len().checked_div(*len).unwrap_or(8));
                                 keys.gather(bytes, &window.codes);
-                                self.test_runtime(&keys, &mut bits);
+                                self.test_keys(&keys, &mut bits);
                             }
                         }
-                        None => self.test_runtime(&window.lanes, &mut bits),
+                        None => self.test_keys(&window.lanes, &mut bits),
                     }
                     apply_validity(&mut bits, &window.validity, false);
+                    let nulls = nulls.iter().flatten().zip(&window.validity).map(|(nulls, valid)| nulls & !valid);
+                    bits.iter_mut().zip(nulls).for_each(|(bits, nulls)| *bits |= nulls);
                 }
             }
         }
@@ -219,17 +249,14 @@ impl ColumnFilter {
         Ok(&self.scratch)
     }
 
-    fn test_runtime(&mut self, keys: &Lanes, bits: &mut [u64]) {
+    fn test_keys(&mut self, keys: &Lanes, bits: &mut [u64]) {
+        if let Some(test) = self.range.as_ref().filter(|test| test.is_active) {
+            test_lanes(keys, &test.keys, bits);
+        }
         for test in self.runtime.iter_mut().filter(|test| test.is_active) {
             let Some(filter) = &test.filter else { continue };
             let before = mask::count(bits) as u64;
-            match keys {
-                Lanes::Two(keys) => test_keys(keys, |key| i64::from(key as i16), filter, bits),
-                Lanes::Four(keys) => test_keys(keys, |key| i64::from(key as i32), filter, bits),
-                Lanes::Eight(keys) => test_keys(keys, |key| key as i64, filter, bits),
-                // Runtime filters are made for integer-like keys only.
-                Lanes::Byte(_) | Lanes::Sixteen(_) => {}
-            }
+            test_lanes(keys, filter, bits);
             test.keys_tested += before;
             test.keys_passed += mask::count(bits) as u64;
         }
@@ -263,6 +290,16 @@ pub fn selection_bits(selection: &Selection, rows: usize) -> Vec<u64> {
 
 fn buffer_words(buffer: &BooleanBuffer) -> Vec<u64> {
     buffer.bit_chunks().iter_padded().take(buffer.len().div_ceil(64)).collect()
+}
+
+fn test_lanes(keys: &Lanes, filter: &RuntimeFilter, bits: &mut [u64]) {
+    match keys {
+        Lanes::Two(keys) => test_keys(keys, |key| i64::from(key as i16), filter, bits),
+        Lanes::Four(keys) => test_keys(keys, |key| i64::from(key as i32), filter, bits),
+        Lanes::Eight(keys) => test_keys(keys, |key| key as i64, filter, bits),
+        // Runtime filters and ranges are of integer-like keys only.
+        Lanes::Byte(_) | Lanes::Sixteen(_) => {}
+    }
 }
 
 /// Clears the bits of keys that cannot match. Chunks of 64 keys of which none is left are not looked at.

@@ -18,6 +18,7 @@
 //! | [`schema`] | stored types and the engine's |
 //! | [`bounds`], [`prune`] | what footers say of row groups; which of them can be left out |
 //! | [`statistics`], [`sample`] | what the optimizer gets to know |
+//! | [`part`] | row groups as splits; those of a part of the table |
 //! | [`plan`], [`source`] | a scan's plan and its pipeline source |
 //! | [`row_group`], [`filter`] | one morsel: windows, filters, outputs |
 //! | [`mod@column`], [`output`] | reading a column under a selection; building Arrow arrays |
@@ -38,6 +39,7 @@ pub mod listing;
 pub mod mask;
 pub mod output;
 pub mod page;
+pub mod part;
 pub mod plan;
 pub mod prune;
 pub mod rle;
@@ -56,7 +58,7 @@ use operators::Expression;
 use pipelines::Source;
 
 use self::{footer::Footer, plan::ScanPlan, schema::Column, source::ParquetSource};
-use super::{ScanRequest, Table, TableStatistics};
+use super::{ScanRequest, Split, Table, TableStatistics};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A table over one or more Parquet files of the same columns.
@@ -131,6 +133,14 @@ impl Table for ParquetTable {
 
     fn scan(&self, request: ScanRequest) -> Result<Arc<dyn Source>> {
         Ok(Arc::new(ParquetSource::new(ScanPlan::new(&self.footers, &self.columns, &request)?)))
+    }
+
+    fn splits(&self) -> Result<Vec<Split>> {
+        Ok(part::splits(&self.footers, &self.columns))
+    }
+
+    fn split_bounds(&self, column: usize) -> Result<Option<Vec<(i64, i64)>>> {
+        Ok(self.columns.get(column).and_then(|column| part::split_bounds(&self.footers, column)))
     }
 
     fn applies_filters(&self) -> bool {

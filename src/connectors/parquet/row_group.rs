@@ -87,7 +87,7 @@ impl RowGroupScan {
         let output = |slot: &usize| OutputColumn::new(plan.columns[*slot].data_type.clone(), plan.columns[*slot].layout);
         RowGroupScan {
             columns: plan.columns.iter().map(column).collect(),
-            column_filters: plan.column_filters.iter().map(|f| ColumnFilter::new(f.slot, &f.predicates, &f.runtime)).collect(),
+            column_filters: plan.column_filters.iter().map(ColumnFilter::new).collect(),
             row_filters: plan.row_filters.iter().map(|(slots, predicate)| RowFilter::new(slots.clone(), predicate.clone())).collect(),
             outputs: plan.outputs.iter().map(output).collect(),
             output_rows: 0,
@@ -107,7 +107,7 @@ impl RowGroupScan {
         let row_group = footer.metadata.row_group(morsel.row_group);
         for filter in &mut self.column_filters {
             let slot = filter.slot;
-            if !filter.start_row_group(|| self.plan.facts(footer, morsel.row_group, slot).bounds) {
+            if !filter.start_row_group(morsel.tests_range, || self.plan.facts(footer, morsel.row_group, slot).bounds) {
                 self.row_groups_skipped += 1;
                 return Ok(false);
             }

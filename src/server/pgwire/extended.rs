@@ -86,7 +86,7 @@ impl ExtendedQueryHandler for ConnectionHandler {
     type QueryParser = Parser;
 
     fn query_parser(&self) -> Arc<Self::QueryParser> {
-        Arc::new(Parser { connection: Arc::clone(&self.0) })
+        Arc::new(Parser { connection: Arc::clone(&self.connection) })
     }
 
     async fn do_describe_statement<C>(

@@ -26,13 +26,13 @@ use pgwire::{
 };
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::engine::Engine;
+use crate::{engine::Engine, server::policy::AccessPolicy};
 use cancel::Cancellations;
 use connection::Connection;
 use startup::ConnectionHandler;
 
-/// Answers clients on `listener` until `stop` ends; then open queries are cancelled and connections closed.
-pub async fn serve(engine: Arc<Engine>, listener: TcpListener, stop: impl Future<Output = ()>) {
+/// Answers clients that `policy` admits on `listener` until `stop` ends; then open queries are cancelled and connections closed.
+pub async fn serve(engine: Arc<Engine>, listener: TcpListener, policy: AccessPolicy, stop: impl Future<Output = ()>) {
     let cancellations = Arc::new(Cancellations::default());
     let mut connections = tokio::task::JoinSet::new();
     tokio::pin!(stop);
@@ -44,8 +44,9 @@ pub async fn serve(engine: Arc<Engine>, listener: TcpListener, stop: impl Future
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let (engine, cancellations) = (Arc::clone(&engine), Arc::clone(&cancellations));
+                    let is_admitted = policy.admits(peer.ip());
                     connections.spawn(async move {
-                        if let Err(error) = answer(engine, cancellations, stream).await {
+                        if let Err(error) = answer(engine, cancellations, stream, is_admitted).await {
                             tracing::debug!(%peer, %error, "connection ended");
                         }
                     });
@@ -62,12 +63,14 @@ pub async fn serve(engine: Arc<Engine>, listener: TcpListener, stop: impl Future
     connections.shutdown().await;
 }
 
-async fn answer(engine: Arc<Engine>, cancellations: Arc<Cancellations>, stream: TcpStream) -> std::io::Result<()> {
+async fn answer(engine: Arc<Engine>, cancellations: Arc<Cancellations>, stream: TcpStream, is_admitted: bool) -> std::io::Result<()> {
+    // A peer that is not admitted must not stop queries either: it finds nobody's.
+    let cancellations = if is_admitted { cancellations } else { Arc::default() };
     // The same socket a second time: to see that the client has left while its query runs.
     let stream = stream.into_std()?;
     let watched = TcpStream::from_std(stream.try_clone()?)?;
     let connection = Arc::new(Connection::new(engine.session(), cancellations, watched));
-    let handlers = Handlers { handler: Arc::new(ConnectionHandler(Arc::clone(&connection))) };
+    let handlers = Handlers { handler: Arc::new(ConnectionHandler { connection: Arc::clone(&connection), is_admitted }) };
     let result = process_socket(TcpStream::from_std(stream)?, None, handlers).await;
     connection.close();
     result

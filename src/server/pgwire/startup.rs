@@ -1,7 +1,7 @@
 //! The beginning of a connection: who the client is, which settings it wants, what it is told.
 //!
-//! Any user and any database are accepted without a password; who may connect is decided by the address the
-//! server listens on.
+//! Any user and any database are accepted without a password; who may connect is decided by the peer's address
+//! (`server::policy`).
 
 use std::{collections::HashMap, fmt::Debug, sync::Arc};
 
@@ -16,7 +16,10 @@ use pgwire::{
     messages::{PgWireBackendMessage, PgWireFrontendMessage},
 };
 
-use super::{connection::Connection, errors::to_client};
+use super::{
+    connection::Connection,
+    errors::{refused, to_client},
+};
 use crate::{error::Result, session::settings::Settings};
 
 /// Numbers of connections; shared so that they differ.
@@ -58,6 +61,9 @@ impl StartupHandler for ConnectionHandler {
     {
         let PgWireFrontendMessage::Startup(startup) = &message else { return Ok(()) };
         protocol_negotiation(client, startup).await?;
+        if !self.is_admitted {
+            return Err(refused());
+        }
         save_startup_parameters_to_metadata(client, startup);
         let reported = {
             let mut session = self.session().lock();
@@ -73,7 +79,7 @@ impl StartupHandler for ConnectionHandler {
         };
         let (pid, secret) = PIDS.generate(client);
         client.set_pid_and_secret_key(pid, secret.clone());
-        self.cancellations().register(pid, secret, &self.0);
+        self.cancellations().register(pid, secret, &self.connection);
         self.logged_in(pid);
         finish_authentication(client, &Reported(reported)).await
     }
@@ -81,13 +87,18 @@ impl StartupHandler for ConnectionHandler {
 
 /// The connection as the crate's handlers of messages, one trait a file.
 #[derive(Clone)]
-pub struct ConnectionHandler(pub Arc<Connection>);
+pub struct ConnectionHandler {
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// Whether its peer may log in.
+    pub is_admitted: bool,
+}
 
 impl std::ops::Deref for ConnectionHandler {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.0
+        &self.connection
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Schemas that exist once, whatever the catalog, as far as clients are concerned.
-const SYSTEM_SCHEMAS: [&str; 2] = ["information_schema", "pg_catalog"];
+const SYSTEM_SCHEMAS: [&str; 3] = ["information_schema", "pg_catalog", "system"];
 
 impl<'a> Binder<'a> {
     /// Binds the name of a CTE, view or table.
@@ -77,7 +77,7 @@ impl<'a> Binder<'a> {
             [table] => {
                 let schemas = self.context.search_path.iter().map(String::as_str);
                 for schema in schemas {
-                    if let Some(found) = self.look_up(self.context.default_catalog, schema, table)? {
+                    if let Some(found) = self.look_up_on_path(schema, table)? {
                         return Ok(found);
                     }
                 }
@@ -109,6 +109,15 @@ impl<'a> Binder<'a> {
     fn look_up(&self, catalog: &str, schema: &str, table: &str) -> Result<Option<(TableName, Arc<dyn Table>)>> {
         let name = TableName { catalog: catalog.to_owned(), schema: schema.to_owned(), table: table.to_owned() };
         Ok(self.context.catalogs.table(&name)?.map(|found| (name, found)))
+    }
+
+    /// Looks in a schema of the search path, which may be one of another catalog: `catalog.schema`.
+    fn look_up_on_path(&self, schema: &str, table: &str) -> Result<Option<(TableName, Arc<dyn Table>)>> {
+        let found = self.look_up(self.context.default_catalog, schema, table)?;
+        match (found, schema.split_once('.')) {
+            (None, Some((catalog, schema))) => self.look_up(catalog, schema, table),
+            (found, _) => Ok(found),
+        }
     }
 
     fn look_up_in_system(&self, schema: &str, table: &str) -> Result<Option<(TableName, Arc<dyn Table>)>> {

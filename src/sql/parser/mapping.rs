@@ -100,11 +100,14 @@ fn explain(
             other => return Err(Error::unsupported(format!("EXPLAIN in format {other}"))),
         },
     };
+    let mut distributed = false;
     for option in options {
         let value = option.arg.as_ref().map(|e| e.to_string().trim_matches('\'').to_lowercase());
         match (fold(&option.name).as_str(), value.as_deref()) {
             ("analyze", None | Some("true" | "on" | "1")) => analyze = true,
             ("analyze", Some("false" | "off" | "0")) => analyze = false,
+            ("distributed", None | Some("true" | "on" | "1")) => distributed = true,
+            ("distributed", Some("false" | "off" | "0")) => distributed = false,
             ("format", Some("text")) => json = false,
             ("format", Some("json")) => json = true,
             // What is off needs no support.
@@ -113,7 +116,7 @@ fn explain(
         }
     }
     match statement {
-        ast::Statement::Query(query) => Ok(StatementKind::Explain { analyze, json, query }),
+        ast::Statement::Query(query) => Ok(StatementKind::Explain { analyze, json, distributed, query }),
         _ => Err(Error::unsupported("EXPLAIN of anything but a query")),
     }
 }

@@ -66,13 +66,15 @@ fn every_supported_statement_has_its_kind() {
 #[test]
 fn statements_around_queries_keep_them() {
     let explained = |text: &str| match kinds(text).swap_remove(0) {
-        StatementKind::Explain { analyze, json, query: _ } => (analyze, json),
+        StatementKind::Explain { analyze, json, distributed, query: _ } => (analyze, json, distributed),
         other => panic!("{other:?}"),
     };
-    assert_eq!(explained("explain select 1"), (false, false));
-    assert_eq!(explained("explain analyze select 1"), (true, false));
-    assert_eq!(explained("explain (analyze, format json) select 1"), (true, true));
-    assert_eq!(explained("explain (analyze false, costs off, format text) select 1"), (false, false));
+    assert_eq!(explained("explain select 1"), (false, false, false));
+    assert_eq!(explained("explain analyze select 1"), (true, false, false));
+    assert_eq!(explained("explain (analyze, format json) select 1"), (true, true, false));
+    assert_eq!(explained("explain (distributed) select 1"), (false, false, true));
+    assert_eq!(explained("explain (distributed on, distributed off) select 1"), (false, false, false));
+    assert_eq!(explained("explain (analyze false, costs off, format text) select 1"), (false, false, false));
     assert!(matches!(&kinds("create or replace view v (A, b) as select 1, 2")[0],
         StatementKind::CreateView { or_replace: true, columns, .. } if *columns == ["a", "b"]));
     assert!(matches!(&kinds("create temp view v as select 1")[0], StatementKind::CreateView { or_replace: false, .. }));

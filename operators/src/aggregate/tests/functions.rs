@@ -85,6 +85,17 @@ fn a_sum_of_more_than_38_digits_is_an_error() {
     assert_eq!(error.reason::<Error>(), Some(&Error::NumericOverflow));
 }
 
+/// Counts of parts are united by sums of type `bigint`.
+#[test]
+fn a_sum_of_bigints_may_be_a_bigint_and_overflows_as_one() {
+    let counts: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(0), Some(41), None, Some(i64::MAX - 42), Some(7)]));
+    assert_eq!(by_group(Sum, &[counts], DataType::Int64), [i64::MAX.to_string(), "7".into(), String::new()]);
+    let batches = [batch(vec![Arc::new(Int64Array::from(vec![i64::MAX, 1]))])];
+    let spec = spec(&batches, 0, vec![call(Sum, vec![column(0, DataType::Int64)], DataType::Int64)]);
+    let error = rows(&spec, None, &batches, 0).unwrap_err();
+    assert_eq!(error.reason::<Error>(), Some(&Error::OutOfRange { type_name: "bigint" }));
+}
+
 #[test]
 fn averages_are_rounded_half_away_from_zero_at_sixteen_digits() {
     let result = DataType::Decimal128(38, 16);

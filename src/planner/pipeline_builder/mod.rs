@@ -9,12 +9,18 @@
 //!   ├ probe side   becomes       feed(probe side)  → pipeline:  … → probe → rest of the chain   (after the build sink)
 //!   └ build side                 unmatched rows    → pipeline:  unmatched → rest of the chain   (after the probes)
 //! ```
+//!
+//! A plan that runs on one node is built whole ([`build`]). A fragment of a distributed plan is built unit by unit
+//! ([`build_unit`]) after what its units have in common ([`build_shared`]).
+
+mod fragment;
 
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, new_empty_array},
     compute::concat,
+    datatypes::DataType,
 };
 use operators::{
     Expression, Scalar,
@@ -32,9 +38,10 @@ use operators::{
 };
 use pipelines::{After, Batch, Operator, OperatorId, Pipeline, PipelineGraph, PipelineId, Sink, SinkId, Source};
 
+pub use self::fragment::{SharedParts, UnitInputs, build_shared, build_unit};
 use crate::{
     catalog::Catalogs,
-    connectors::{ScanPart, ScanRequest},
+    connectors::ScanRequest,
     error::{Error, Result},
     plan::{
         logical::{CteId, TableName},
@@ -64,10 +71,10 @@ pub struct StageLabel {
 /// # Errors
 /// Tables that are gone or cannot be opened.
 pub fn build(plan: &PhysicalPlan, catalogs: &Catalogs, result: Arc<dyn Sink>) -> Result<Built> {
-    let mut builder = Builder { catalogs, graph: PipelineGraph::new(), stages: vec![], filters: HashMap::new(), ctes: HashMap::new() };
+    let mut builder = Builder::new(catalogs, None);
     let sink = builder.sink(plan.id, "result", result);
-    builder.feed(plan, Chain { operators: vec![], sink, after: vec![] })?;
-    Ok(Built { graph: builder.graph, stages: builder.stages })
+    builder.feed(plan, Chain::into_sink(sink))?;
+    Ok(builder.built())
 }
 
 /// Where a node's rows go: the operators still before them, and the sink.
@@ -96,11 +103,14 @@ impl Chain {
 
 struct Builder<'a> {
     catalogs: &'a Catalogs,
+    /// What the unit of a fragment has beyond its plan; `None` for a plan that is built whole.
+    unit: Option<&'a UnitInputs<'a>>,
     graph: PipelineGraph,
     stages: Vec<StageLabel>,
-    /// The slot of every runtime filter, and the sink that fills it.
-    filters: HashMap<RuntimeFilterId, (Arc<RuntimeFilterSlot>, SinkId)>,
-    ctes: HashMap<CteId, (Arc<Buffer>, SinkId, Vec<arrow::datatypes::DataType>)>,
+    /// The slot of every runtime filter, and the sink of this graph that fills it, if it is not filled already.
+    filters: HashMap<RuntimeFilterId, (Arc<RuntimeFilterSlot>, Option<SinkId>)>,
+    /// The rows of every shared CTE, the sink of this graph that gathers them, if they are not there already, and their types.
+    ctes: HashMap<CteId, (Arc<Buffer>, Option<SinkId>, Vec<DataType>)>,
 }
 
 /// The three roles of a join, hash or nested-loop.
@@ -110,7 +120,15 @@ struct JoinRoles {
     unmatched: Option<Arc<dyn Source>>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn new(catalogs: &'a Catalogs, unit: Option<&'a UnitInputs<'a>>) -> Self {
+        Builder { catalogs, unit, graph: PipelineGraph::new(), stages: vec![], filters: HashMap::new(), ctes: HashMap::new() }
+    }
+
+    fn built(self) -> Built {
+        Built { graph: self.graph, stages: self.stages }
+    }
+
     fn stage(&mut self, node: NodeId, role: &'static str) -> OperatorId {
         self.stages.push(StageLabel { node, role });
         OperatorId(self.stages.len() as u32 - 1)
@@ -135,6 +153,9 @@ impl Builder<'_> {
     /// Builds everything that makes the rows of `plan` go through `chain`; answers the pipelines that push into it.
     fn feed(&mut self, plan: &PhysicalPlan, chain: Chain) -> Result<Vec<PipelineId>> {
         let id = plan.id;
+        if let Some(buffer) = self.unit.and_then(|unit| unit.shared.buffers.get(&id)) {
+            return Ok(vec![self.pipeline(id, "read", buffer.source(), chain)]);
+        }
         match &plan.operator {
             PhysicalOperator::TableScan { table, columns, filter_columns, filters, runtime_filters, .. } => {
                 let request = ScanRequest {
@@ -143,7 +164,7 @@ impl Builder<'_> {
                     filters: filters.clone(),
                     runtime_filters: vec![],
                     estimated_selectivity: 1.0,
-                    part: ScanPart::All,
+                    part: self.unit.and_then(|unit| unit.parts.get(&id)).cloned().unwrap_or_default(),
                 };
                 Ok(vec![self.scan(plan, table, request, runtime_filters, chain)?])
             }
@@ -164,16 +185,7 @@ impl Builder<'_> {
                 self.feed(input, chain)
             }
             PhysicalOperator::HashJoin(join) => self.hash_join(id, join, chain),
-            PhysicalOperator::NestedLoopJoin(join) => {
-                let nested = NestedLoopJoin::new(join_spec(join, vec![]));
-                let roles = JoinRoles {
-                    build_sink: nested.build_sink(),
-                    probe: nested.probe(),
-                    unmatched: join.kind.emits_build_side().then(|| nested.unmatched()),
-                };
-                let sink = self.sink(id, "build", roles.build_sink.clone());
-                self.join(id, join, roles, sink, chain)
-            }
+            PhysicalOperator::NestedLoopJoin(join) => self.nested_loop_join(id, join, chain),
             PhysicalOperator::HashAggregate { input, keys, aggregates, key_bounds } => {
                 let aggregate = Aggregate::new(AggregateSpec {
                     keys: keys.clone(),
@@ -205,12 +217,7 @@ impl Builder<'_> {
                 Ok(vec![self.pipeline(id, "set operation", operation.source(), chain.waiting_for([After::Sink(right_sink)]))])
             }
             PhysicalOperator::With { ctes, input } => {
-                for (cte, plan) in ctes {
-                    let buffer = Buffer::new();
-                    let sink = self.sink(plan.id, "buffer", buffer.sink());
-                    self.feed(plan, Chain::into_sink(sink))?;
-                    self.ctes.insert(*cte, (buffer, sink, plan.types()));
-                }
+                ctes.iter().try_for_each(|(cte, plan)| self.shared_cte(*cte, plan).map(drop))?;
                 self.feed(input, chain)
             }
             PhysicalOperator::CteScan { cte, columns } => {
@@ -220,9 +227,12 @@ impl Builder<'_> {
                 let expressions =
                     columns.iter().map(|index| Expression::Column { index: *index, data_type: types[*index].clone() }).collect();
                 let chain = self.operator(id, "columns", project(expressions), chain);
-                Ok(vec![self.pipeline(id, "read", source, chain.waiting_for([After::Sink(sink)]))])
+                Ok(vec![self.pipeline(id, "read", source, chain.waiting_for(sink.map(After::Sink)))])
             }
-            PhysicalOperator::Exchange(_) => Err(Error::internal("an exchange outside of a fragment")),
+            PhysicalOperator::Exchange(spec) => {
+                let unit = self.unit.ok_or_else(|| Error::internal("an exchange outside of a fragment"))?;
+                Ok(vec![self.pipeline(id, "receive", (unit.exchange)(spec)?, chain)])
+            }
         }
     }
 
@@ -236,9 +246,10 @@ impl Builder<'_> {
     ) -> Result<PipelineId> {
         let table = self.catalogs.table(name)?.ok_or_else(|| Error::binding("42P01", format!("table \"{name}\" is gone")))?;
         for (filter, column) in runtime_filters {
-            let (slot, sink) = &self.filters[filter];
+            // A filter made per unit is not there for what the units share: a scan without it reads more, and is as right.
+            let Some((slot, sink)) = self.filters.get(filter) else { continue };
             request.runtime_filters.push((Arc::clone(slot), *column));
-            chain.after.push(After::Sink(*sink));
+            chain.after.extend(sink.map(After::Sink));
         }
         let num_rows = table.statistics()?.num_rows as f64;
         request.estimated_selectivity = if num_rows > 0.0 { (plan.estimated_rows / num_rows).clamp(0.0, 1.0) } else { 1.0 };
@@ -261,7 +272,31 @@ impl Builder<'_> {
     }
 
     fn hash_join(&mut self, id: NodeId, join: &PhysicalJoin, chain: Chain) -> Result<Vec<PipelineId>> {
-        let slots: Vec<_> = join.runtime_filters.iter().map(|filter| filter.map(|_| RuntimeFilterSlot::new())).collect();
+        if let Some(probe) = self.shared_probe(id) {
+            let chain = self.operator(id, "probe", probe, chain);
+            return self.feed(&join.probe, chain);
+        }
+        let (roles, sink) = self.hash_roles(id, join);
+        self.join(id, join, roles, sink, chain)
+    }
+
+    fn nested_loop_join(&mut self, id: NodeId, join: &PhysicalJoin, chain: Chain) -> Result<Vec<PipelineId>> {
+        if let Some(probe) = self.shared_probe(id) {
+            let chain = self.operator(id, "probe", probe, chain);
+            return self.feed(&join.probe, chain);
+        }
+        let (roles, sink) = self.nested_loop_roles(id, join);
+        self.join(id, join, roles, sink, chain)
+    }
+
+    /// The probe of a join whose build side was computed before.
+    fn shared_probe(&self, id: NodeId) -> Option<Arc<dyn Operator>> {
+        self.unit.and_then(|unit| unit.shared.probes.get(&id)).cloned()
+    }
+
+    /// The roles of a hash join, its build sink placed; scans that are fed after it find its runtime filters.
+    fn hash_roles(&mut self, id: NodeId, join: &PhysicalJoin) -> (JoinRoles, SinkId) {
+        let slots: Vec<_> = join.runtime_filters.iter().map(|filter| filter.map(|filter| self.filter_slot(filter))).collect();
         let hash = HashJoin::new(join_spec(join, slots.clone()));
         let roles = JoinRoles {
             build_sink: hash.build_sink(),
@@ -271,10 +306,43 @@ impl Builder<'_> {
         let sink = self.sink(id, "build", roles.build_sink.clone());
         for (filter, slot) in join.runtime_filters.iter().zip(slots) {
             if let (Some(filter), Some(slot)) = (filter, slot) {
-                self.filters.insert(*filter, (slot, sink));
+                self.filters.insert(*filter, (slot, Some(sink)));
             }
         }
-        self.join(id, join, roles, sink, chain)
+        (roles, sink)
+    }
+
+    fn nested_loop_roles(&mut self, id: NodeId, join: &PhysicalJoin) -> (JoinRoles, SinkId) {
+        let nested = NestedLoopJoin::new(join_spec(join, vec![]));
+        let roles = JoinRoles {
+            build_sink: nested.build_sink(),
+            probe: nested.probe(),
+            unmatched: join.kind.emits_build_side().then(|| nested.unmatched()),
+        };
+        let sink = self.sink(id, "build", roles.build_sink.clone());
+        (roles, sink)
+    }
+
+    fn filter_slot(&self, filter: RuntimeFilterId) -> Arc<RuntimeFilterSlot> {
+        match self.unit.and_then(|unit| unit.on_filter.as_ref()) {
+            Some(on_filter) => {
+                let on_filter = Arc::clone(on_filter);
+                RuntimeFilterSlot::with_listener(Box::new(move |value| on_filter(filter, value)))
+            }
+            None => RuntimeFilterSlot::new(),
+        }
+    }
+
+    /// Gathers the rows of a shared CTE, unless they are there already; answers the buffer.
+    fn shared_cte(&mut self, cte: CteId, plan: &PhysicalPlan) -> Result<Arc<Buffer>> {
+        if let Some((buffer, ..)) = self.ctes.get(&cte) {
+            return Ok(Arc::clone(buffer));
+        }
+        let buffer = Buffer::new();
+        let sink = self.sink(plan.id, "buffer", buffer.sink());
+        self.feed(plan, Chain::into_sink(sink))?;
+        self.ctes.insert(cte, (Arc::clone(&buffer), Some(sink), plan.types()));
+        Ok(buffer)
     }
 
     fn join(&mut self, id: NodeId, join: &PhysicalJoin, roles: JoinRoles, sink: SinkId, chain: Chain) -> Result<Vec<PipelineId>> {

@@ -1,0 +1,84 @@
+//! The role coordinator: takes SQL, has workers do the work.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Stop, access_policy, bracketed, listen, web_port};
+use crate::{
+    Engine,
+    cluster::{
+        coordinator::CoordinatorOptions,
+        launch::{CoordinatorSetup, start_coordinator},
+        membership::Timing,
+        security::Security,
+    },
+    config::{Config, Role},
+    error::Result,
+    server::{
+        self,
+        web::{WebOptions, serve_web},
+    },
+};
+
+/// Serves SQL, the web and the workers until a signal says stop.
+///
+/// # Errors
+/// A port that is taken, a secret that cannot be read.
+pub(super) async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
+    let (address, listener) = listen(config, config.port, "choose another port with --port, or stop the process that has it").await?;
+    let hint = "choose another with web_port in the configuration, or stop the process that has it";
+    let (web_address, web_listener) = listen(config, web_port(config)?, hint).await?;
+    let hint = "choose another with rpc_port in [cluster], or stop the process that has it";
+    let (rpc_address, rpc_listener) = listen(config, config.cluster.rpc_port(), hint).await?;
+    let stop = Stop::at_signal();
+    let setup = CoordinatorSetup {
+        id: engine.options.node_id.clone(),
+        address: config.cluster.advertised_address.clone().unwrap_or_else(|| own_address(config)),
+        options: options(&engine, config),
+        timing: Timing::from(&config.cluster),
+        security: Security::open(&config.cluster)?,
+    };
+    let (_cluster, flight) = start_coordinator(&engine, setup, rpc_listener, stop.clone().wait())?;
+    tracing::info!(
+        %address,
+        web = %web_address,
+        flight = %rpc_address,
+        threads = engine.options.num_threads,
+        memory_mb = engine.options.memory_bytes >> 20,
+        "arneb listening as coordinator"
+    );
+    for table in &config.tables {
+        tracing::info!(name = table.name, path = table.path, "table");
+    }
+    let policy = access_policy(config);
+    let web = WebOptions { role: Role::Coordinator, policy, host_name: config.host_name.clone() };
+    let (_, _, served) = tokio::join!(
+        server::pgwire::serve(Arc::clone(&engine), listener, policy, stop.clone().wait()),
+        serve_web(Arc::clone(&engine), web_listener, web, stop.wait()),
+        flight,
+    );
+    tracing::info!("arneb stopped");
+    served.unwrap_or(Ok(()))
+}
+
+/// Where the coordinator is as far as it knows itself; workers on other hosts use the address at which they have found it.
+fn own_address(config: &Config) -> String {
+    let bare = config.bind_address.trim_start_matches('[').trim_end_matches(']');
+    let host = match bare.parse::<std::net::IpAddr>() {
+        Ok(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        _ => bracketed(&config.bind_address),
+    };
+    format!("{host}:{}", config.cluster.rpc_port())
+}
+
+fn options(engine: &Engine, config: &Config) -> CoordinatorOptions {
+    let cluster = &config.cluster;
+    CoordinatorOptions {
+        distribution: cluster.distribution,
+        recovery: cluster.recovery,
+        small_query_bytes: (cluster.small_query_mb as u64) << 20,
+        holdback_bytes: cluster.holdback_mb << 20,
+        no_worker_grace: Duration::from_secs(cluster.no_worker_grace_s),
+        query_memory_bytes: engine.options.query_memory_bytes,
+        speculation: true,
+    }
+}

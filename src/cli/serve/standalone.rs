@@ -1,0 +1,46 @@
+//! The role standalone: everything in one process, no other nodes.
+
+use std::sync::Arc;
+
+use super::{Stop, access_policy, listen, web_port};
+use crate::{
+    Engine,
+    cluster::directory::StandaloneNode,
+    config::{Config, Role},
+    error::Result,
+    server::{
+        self,
+        web::{WebOptions, serve_web},
+    },
+};
+
+/// Serves SQL and the web until a signal says stop.
+///
+/// # Errors
+/// A port that is taken.
+pub(super) async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
+    let (address, listener) = listen(config, config.port, "choose another port with --port, or stop the process that has it").await?;
+    let hint = "choose another with web_port in the configuration, or stop the process that has it";
+    let (web_address, web_listener) = listen(config, web_port(config)?, hint).await?;
+    let itself =
+        StandaloneNode::new(&engine.options.node_id, engine.options.num_threads, Arc::clone(&engine.memory), engine.registry.clone());
+    engine.nodes.set(Arc::new(itself.at(&address)));
+    tracing::info!(
+        %address,
+        web = %web_address,
+        threads = engine.options.num_threads,
+        memory_mb = engine.options.memory_bytes >> 20,
+        "arneb listening"
+    );
+    for table in &config.tables {
+        tracing::info!(name = table.name, path = table.path, "table");
+    }
+    let (policy, stop) = (access_policy(config), Stop::at_signal());
+    let web = WebOptions { role: Role::Standalone, policy, host_name: config.host_name.clone() };
+    tokio::join!(
+        server::pgwire::serve(Arc::clone(&engine), listener, policy, stop.clone().wait()),
+        serve_web(Arc::clone(&engine), web_listener, web, stop.wait()),
+    );
+    tracing::info!("arneb stopped");
+    Ok(())
+}
