@@ -1,14 +1,17 @@
-//! Runs the sqllogictest files in every shape of the engine.
+//! Runs the sqllogictest files in every shape of the engine, and on clusters of three workers.
 
 use std::{path::PathBuf, sync::Arc};
 
-use arneb::{Error, Session, session::Outcome, sql::statement::StatementKind};
+use arneb::{Engine, Error, Session, session::Outcome, sql::statement::StatementKind};
 use async_trait::async_trait;
 use operators::Scalar;
 use pipelines::CancelToken;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, parse_file};
 
-use crate::fixture::{SHAPES, Shape, engine};
+use crate::{
+    cluster::Cluster,
+    fixture::{SHAPES, Shape, engine},
+};
 
 struct Database {
     session: Session,
@@ -73,6 +76,21 @@ fn files() -> Vec<PathBuf> {
 
 fn run(shape: Shape) {
     let engine = engine(shape);
+    run_on(&engine, shape);
+    assert_eq!(engine.memory.used_bytes(), 0, "memory was not given back");
+}
+
+fn run_on_cluster(shape: Shape) {
+    let cluster = Cluster::start(shape, 3);
+    run_on(&cluster.coordinator, shape);
+    let ran_on = |name: &str| cluster.coordinator.registry.list().iter().flat_map(|q| &q.tasks).any(|t| t.node_id == name && t.units_done > 0);
+    for worker in ["worker-1", "worker-2", "worker-3"] {
+        assert!(ran_on(worker), "{worker} has done nothing");
+    }
+    cluster.assert_nothing_is_left();
+}
+
+fn run_on(engine: &Arc<Engine>, shape: Shape) {
     let mut failures = vec![];
     for file in files() {
         // Tens of thousands of rows, two by two, would take minutes.
@@ -80,7 +98,7 @@ fn run(shape: Shape) {
             continue;
         }
         let mut runner = Runner::new(|| {
-            let session = Arc::clone(&engine).session();
+            let session = Arc::clone(engine).session();
             async move { Ok(Database { session }) }
         });
         // All differences of a run are shown, not only the first.
@@ -91,7 +109,6 @@ fn run(shape: Shape) {
         }
     }
     assert!(failures.is_empty(), "with {shape:?}:\n{}", failures.join("\n"));
-    assert_eq!(engine.memory.used_bytes(), 0, "memory was not given back");
 }
 
 #[test]
@@ -112,6 +129,16 @@ fn slt_files_with_tiny_batches_on_several_threads() {
 #[test]
 fn slt_files_with_normal_batches_on_several_threads() {
     run(SHAPES[3]);
+}
+
+#[test]
+fn slt_files_on_three_workers_with_tiny_batches() {
+    run_on_cluster(SHAPES[0]);
+}
+
+#[test]
+fn slt_files_on_three_workers_with_normal_batches() {
+    run_on_cluster(SHAPES[3]);
 }
 
 #[test]
