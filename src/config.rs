@@ -28,6 +28,8 @@ pub struct Config {
     pub max_worker_threads: Option<usize>,
     /// Memory budget of the node in MiB; `None`: four fifths of the machine's.
     pub max_memory_mb: Option<usize>,
+    /// Memory that one query may use on each node, in MiB; `None`: all of the node's.
+    pub query_memory_mb: Option<usize>,
     /// Who may connect; `None`: processes of this machine.
     pub auth: Option<Auth>,
     /// The name browsers know this machine by, besides its addresses.
@@ -128,6 +130,7 @@ impl Default for Config {
             web_port: None,
             max_worker_threads: None,
             max_memory_mb: None,
+            query_memory_mb: None,
             auth: None,
             host_name: None,
             max_running: None,
@@ -166,6 +169,7 @@ impl Config {
             "web_port",
             "max_worker_threads",
             "max_memory_mb",
+            "query_memory_mb",
             "auth",
             "host_name",
             "max_running",
@@ -182,6 +186,7 @@ impl Config {
             web_port: section.number("web_port", 1..=65_535)?.map(|n| n as u16),
             max_worker_threads: section.number("max_worker_threads", 1..=4096)?.map(|n| n as usize),
             max_memory_mb: section.number("max_memory_mb", 1..=i64::from(u32::MAX))?.map(|n| n as usize),
+            query_memory_mb: section.number("query_memory_mb", 1..=i64::from(u32::MAX))?.map(|n| n as usize),
             auth: section.choice("auth", &[("trust", Auth::Trust)])?,
             host_name: section.text("host_name")?,
             max_running: section.number("max_running", 1..=10_000)?.map(|n| n as usize),
@@ -378,8 +383,7 @@ mod tests {
 
     #[test]
     fn limits_and_access_are_read() {
-        let text =
-            "auth = \"trust\"\nhost_name = \"db.example\"\nmax_running = 3\nmax_queued = 0\nqueue_timeout_s = 5\n";
+        let text = "auth = \"trust\"\nhost_name = \"db.example\"\nmax_running = 3\nmax_queued = 0\nqueue_timeout_s = 5\n";
         let config = Config::parse("arneb.toml", text).unwrap();
         assert_eq!((config.auth, config.host_name.as_deref()), (Some(Auth::Trust), Some("db.example")));
         assert_eq!((config.max_running, config.max_queued, config.queue_timeout_s), (Some(3), Some(0), Some(5)));

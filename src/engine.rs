@@ -12,7 +12,7 @@ use crate::{
         Catalogs,
         system::{self, SystemCatalog},
     },
-    cluster::directory::{Nodes, StandaloneNode},
+    execution::nodes::{Nodes, StandaloneNode},
     execution::{admission::Admission, distributed::Distributor, registry::QueryRegistry},
     session::Session,
 };

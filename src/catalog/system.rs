@@ -2,7 +2,7 @@
 //!
 //! Position: the catalog `system` with the schema `runtime`; every catalog shows the same tables in a schema `system`, so that two
 //! parts of a name are enough. Rows are those of the moment of the scan. Deliberately elsewhere: where they come from
-//! (`execution::registry`, `cluster::directory`).
+//! (`execution::registry`, `execution::nodes`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,9 +15,9 @@ use pipelines::Batch;
 
 use super::Catalog;
 use crate::{
-    cluster::directory::{NodeRow, Nodes},
     connectors::{Table, live::LiveTable},
     error::Result,
+    execution::nodes::{NodeRow, Nodes},
     execution::registry::{QueryInfo, QueryRegistry, TaskInfo},
 };
 

@@ -125,11 +125,8 @@ pub fn start_worker(
     let doors = Arc::new(WorkerDoors(Arc::clone(&worker)));
     let server = tokio::spawn(server::serve(listener, doors, Arc::clone(&setup.security), routes, stop));
     let (told_drained, drained) = tokio::sync::oneshot::channel();
-    let hooks = WorkerHooks {
-        engine: Arc::clone(engine),
-        attempts: Arc::clone(&attempts),
-        drained: parking_lot::Mutex::new(Some(told_drained)),
-    };
+    let hooks =
+        WorkerHooks { engine: Arc::clone(engine), attempts: Arc::clone(&attempts), drained: parking_lot::Mutex::new(Some(told_drained)) };
     let options = HeartbeatOptions {
         info,
         tables: fingerprint(&engine.catalogs)?,

@@ -23,7 +23,6 @@
 pub mod attempts;
 pub mod control;
 pub mod coordinator;
-pub mod directory;
 pub mod error;
 pub mod exchange;
 pub mod flight;

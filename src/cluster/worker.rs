@@ -78,9 +78,9 @@ impl Doors for WorkerDoors {
                 Ok(())
             }
             StreamOpen::Data(ticket) => self.0.attempts.serve_data(&ticket, outbound, inbound),
-            StreamOpen::Membership(..) => Err(Status::failed_precondition(
-                "this node is a worker: coordinator_address must name the Flight port of a coordinator",
-            )),
+            StreamOpen::Membership(..) => {
+                Err(Status::failed_precondition("this node is a worker: coordinator_address must name the Flight port of a coordinator"))
+            }
         }
     }
 

@@ -24,7 +24,6 @@ pub struct MemoryTable {
     schema: SchemaRef,
     batches: Vec<Batch>,
     statistics: Arc<TableStatistics>,
-    is_shared: bool,
 }
 
 impl MemoryTable {
@@ -32,12 +31,7 @@ impl MemoryTable {
     pub fn new(schema: SchemaRef, batches: Vec<Batch>) -> Self {
         let num_rows = batches.iter().map(|b| b.num_rows() as u64).sum();
         let columns = (0..schema.fields().len()).map(|index| column_statistics(&batches, index)).collect();
-        MemoryTable { schema, batches, statistics: Arc::new(TableStatistics { num_rows, columns }), is_shared: true }
-    }
-
-    /// The same table as one whose rows say something of this node: others have other rows under its name.
-    pub fn of_this_node(self) -> Self {
-        MemoryTable { is_shared: false, ..self }
+        MemoryTable { schema, batches, statistics: Arc::new(TableStatistics { num_rows, columns }) }
     }
 
     /// A table of record batches; strings of any Arrow string type become `Utf8View`.
@@ -111,10 +105,6 @@ impl Table for MemoryTable {
             bounds.push(range);
         }
         Ok(Some(bounds))
-    }
-
-    fn is_shared(&self) -> bool {
-        self.is_shared
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod distributed;
+pub mod nodes;
 pub mod profile;
 pub mod query;
 pub mod registry;

@@ -70,6 +70,8 @@ pub struct StageProfile {
     pub placement: &'static str,
     /// Units it was run in.
     pub units: u32,
+    /// How unevenly the nodes worked: the busiest one's time by the mean of all; 1 is even.
+    pub skew: f64,
     /// Number of the plan node at its root.
     pub root_node: u32,
     /// Fragments that it sent rows to: exchange, fragment, and which row goes where.
@@ -184,6 +186,9 @@ impl Profile {
             lines.push(format!("Peak memory: {}", bytes(self.peak_memory_bytes.unwrap_or(0))));
         }
         self.tasks.iter().for_each(|task| lines.push(task_line(task)));
+        for stage in self.stages.iter().filter(|stage| stage.skew >= SKEW_SHOWN) {
+            lines.push(format!("Skew: fragment {}: the busiest node worked {:.1} times as long as the mean", stage.fragment, stage.skew));
+        }
         self.restarts.iter().for_each(|reason| lines.push(format!("Restarted: {reason}")));
         lines
     }
@@ -195,6 +200,9 @@ pub(crate) fn plan_text(plan: &PhysicalPlan) -> Vec<String> {
     write_node(&profile_node(plan, None, None), 0, &mut lines);
     lines
 }
+
+/// Skew from which on the text of a profile mentions it.
+const SKEW_SHOWN: f64 = 2.0;
 
 /// Counters by plan node: its roles, in the order in which they were made.
 type Counted = HashMap<u32, Vec<(String, OperatorMetrics)>>;
@@ -233,6 +241,8 @@ fn node_metrics(roles: &[(String, OperatorMetrics)]) -> NodeMetrics {
 }
 
 fn stage(fragment: &Fragment, tasks: &[TaskProfile]) -> StageProfile {
+    let busy: Vec<u64> = tasks.iter().filter(|task| task.fragment == fragment.id.0).map(busy_ns).collect();
+    let (most, sum) = (busy.iter().max().copied().unwrap_or(0), busy.iter().sum::<u64>());
     let names: Vec<String> = fragment.plan.output.iter().map(|column| column.name.clone()).collect();
     StageProfile {
         fragment: fragment.id.0,
@@ -241,6 +251,7 @@ fn stage(fragment: &Fragment, tasks: &[TaskProfile]) -> StageProfile {
             Placement::Partitioned => "partitioned",
             Placement::Coordinator => "coordinator",
         },
+        skew: if sum == 0 { 1.0 } else { most as f64 * busy.len() as f64 / sum as f64 },
         units: tasks.iter().filter(|task| task.fragment == fragment.id.0).map(|task| task.units).sum(),
         root_node: fragment.plan.id.0,
         outputs: fragment.outputs.iter().map(|spec| (spec.id.0, spec.to.0, explain::routing(&spec.routing, &names))).collect(),
@@ -297,10 +308,14 @@ fn write_node(node: &ProfileNode, depth: usize, lines: &mut Vec<String>) {
     node.inputs.iter().for_each(|input| write_node(input, depth + 1, lines));
 }
 
+/// Nanoseconds of work, summed over threads.
+fn busy_ns(task: &TaskProfile) -> u64 {
+    task.operators.iter().map(|operator| operator.metrics.busy_ns).sum()
+}
+
 /// `Task: fragment 2 on worker-1: 4 units, busy 12.3 ms, sent 1000 rows, 8.0 KiB to worker-2`
 fn task_line(task: &TaskProfile) -> String {
-    let busy_ns = task.operators.iter().map(|operator| operator.metrics.busy_ns).sum();
-    let mut line = format!("Task: fragment {} on {}: {} units, busy {}", task.fragment, task.node, task.units, milliseconds(busy_ns));
+    let mut line = format!("Task: fragment {} on {}: {} units, busy {}", task.fragment, task.node, task.units, milliseconds(busy_ns(task)));
     for exchange in &task.exchanges {
         for sent in &exchange.sent {
             line.push_str(&format!(", sent {} rows", sent.rows));

@@ -120,6 +120,19 @@ pub struct LeafUnit {
     pub bytes: u64,
     /// A number of the data it reads, the same in every query: nodes are chosen by it, so that file caches are met again.
     pub affinity: u64,
+    /// What the filters that it waits for can say of it as a whole: a unit whose keys all lie outside of a filter reads nothing.
+    pub keys: Vec<FilteredKeys>,
+}
+
+/// The keys in a unit to which a runtime filter will be applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilteredKeys {
+    /// The filter.
+    pub filter: RuntimeFilterId,
+    /// The smallest key.
+    pub min: i64,
+    /// The largest key.
+    pub max: i64,
 }
 
 /// A part of a table.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arneb::{
-    cluster::directory::{NodeDirectory, NodeRow},
     error::{Error, ErrorKind, Result},
+    execution::nodes::{NodeDirectory, NodeRow},
 };
 use parking_lot::Mutex;
 use serde_json::Value;

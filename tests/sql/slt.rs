@@ -83,7 +83,8 @@ fn run(shape: Shape) {
 fn run_on_cluster(shape: Shape) {
     let cluster = Cluster::start(shape, 3);
     run_on(&cluster.coordinator, shape);
-    let ran_on = |name: &str| cluster.coordinator.registry.list().iter().flat_map(|q| &q.tasks).any(|t| t.node_id == name && t.units_done > 0);
+    let ran_on =
+        |name: &str| cluster.coordinator.registry.list().iter().flat_map(|q| &q.tasks).any(|t| t.node_id == name && t.units_done > 0);
     for worker in ["worker-1", "worker-2", "worker-3"] {
         assert!(ran_on(worker), "{worker} has done nothing");
     }

@@ -99,7 +99,7 @@ pub fn engine(config: &Config, role: Role) -> Result<Arc<Engine>> {
         node_id,
         num_threads: config.max_worker_threads.unwrap_or(defaults.num_threads),
         memory_bytes,
-        query_memory_bytes: memory_bytes,
+        query_memory_bytes: config.query_memory_mb.map_or(memory_bytes, |mb| (mb << 20).min(memory_bytes)),
         max_running: config.max_running.unwrap_or(defaults.max_running),
         max_queued: config.max_queued.unwrap_or(defaults.max_queued),
         queue_timeout: config.queue_timeout_s.map_or(defaults.queue_timeout, Duration::from_secs),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{Stop, access_policy, listen, web_port};
 use crate::{
     Engine,
-    cluster::directory::StandaloneNode,
     config::{Config, Role},
     error::Result,
+    execution::nodes::StandaloneNode,
     server::{
         self,
         web::{WebOptions, serve_web},

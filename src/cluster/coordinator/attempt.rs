@@ -168,8 +168,12 @@ impl<'a> Attempt<'a> {
             }
         }
         let _ = heard.send((NodeIndex::COORDINATOR, Heard::Said(Report::Ready)));
-        let config =
-            MachineConfig { plan: Arc::clone(&spec.plan), nodes: shapes, recovery: spec.recovery, speculation: cluster.options.speculation };
+        let config = MachineConfig {
+            plan: Arc::clone(&spec.plan),
+            nodes: shapes,
+            recovery: spec.recovery,
+            speculation: cluster.options.speculation,
+        };
         Ok(Attempt {
             cluster,
             entry,

@@ -7,12 +7,9 @@ use std::sync::Arc;
 use super::Cluster;
 use crate::{
     Engine,
-    cluster::{
-        directory::{NodeDirectory, NodeRow, WORKER},
-        membership::NodeStatus,
-        node::NodeId,
-    },
+    cluster::{membership::NodeStatus, node::NodeId},
     error::{Error, ErrorKind, Result},
+    execution::nodes::{ACTIVE, NodeDirectory, NodeRow, WORKER},
 };
 
 /// The nodes of a coordinator's cluster.
@@ -32,7 +29,7 @@ impl ClusterDirectory {
         NodeRow {
             node_id: me.id.0.clone(),
             role: "coordinator".to_owned(),
-            state: crate::cluster::directory::ACTIVE.to_owned(),
+            state: ACTIVE.to_owned(),
             address: me.address.clone(),
             version: me.version.clone(),
             threads: u64::from(me.threads),

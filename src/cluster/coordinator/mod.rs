@@ -19,8 +19,8 @@ use pipelines::CancelToken;
 use tokio::{runtime::Handle, sync::mpsc};
 use tonic::Status;
 
-use self::query::ClusterQuery;
 pub use self::directory::ClusterDirectory;
+use self::query::ClusterQuery;
 use super::{
     attempts::Attempts,
     flight::{Doors, FlightReceiver, FlightSender, Peers, StreamOpen},

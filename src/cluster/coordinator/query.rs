@@ -19,13 +19,7 @@ use super::{
 };
 use crate::{
     Engine,
-    cluster::{
-        control::QueryAttempt,
-        membership::NodeEvent,
-        node::NodeInfo,
-        plan_fragmenter,
-        query_machine::Recovery,
-    },
+    cluster::{control::QueryAttempt, membership::NodeEvent, node::NodeInfo, plan_fragmenter, query_machine::Recovery},
     error::{Error, ErrorKind, Result},
     execution::{
         distributed::{DistributedOutcome, DistributionMode},
@@ -87,8 +81,12 @@ impl ClusterQuery {
     fn cannot_restart(&self, reason: &str, restarts: &[String], outbox: &Outbox) -> Option<Error> {
         if outbox.is_released() {
             return Some(
-                Error::new(ErrorKind::Cluster, "40001", format!("the query lost a part of the cluster after its first rows were sent: {reason}"))
-                    .with_hint("run it again, or raise holdback_mb so that results are held back until they are complete"),
+                Error::new(
+                    ErrorKind::Cluster,
+                    "40001",
+                    format!("the query lost a part of the cluster after its first rows were sent: {reason}"),
+                )
+                .with_hint("run it again, or raise holdback_mb so that results are held back until they are complete"),
             );
         }
         if restarts.len() as u32 + 1 >= ATTEMPTS_MAX {
@@ -112,8 +110,7 @@ impl ClusterQuery {
         let plan = Arc::new(plan.ok_or_else(|| Error::internal("a query that was to run on workers cannot be distributed"))?);
         let attempt = QueryAttempt { query: self.entry.id(), attempt: restarts.len() as u32 };
         let spec = AttemptSpec { attempt, plan: Arc::clone(&plan), workers, recovery: self.recovery };
-        let mut running =
-            Attempt::begin(&self.cluster, &self.engine, &self.entry, &self.cancel, Arc::clone(cancelled), spec).await?;
+        let mut running = Attempt::begin(&self.cluster, &self.engine, &self.entry, &self.cancel, Arc::clone(cancelled), spec).await?;
         let end = running.run(membership, outbox).await;
         if matches!(end, End::Succeeded) {
             let _ = self.outcome.set(self.outcome(&plan, &running, restarts, began));

@@ -2,7 +2,7 @@
 //!
 //! Position: last.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     ClusterShape,
@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     plan::{
         fragment::{DistributedPlan, Driver, ExchangeSpec, Fragment, FragmentId, Placement},
-        physical::{NodeId, PhysicalOperator, PhysicalPlan},
+        physical::{NodeId, PhysicalOperator, PhysicalPlan, RuntimeFilterId},
     },
 };
 
@@ -30,9 +30,10 @@ pub(super) fn assemble(drafts: Drafts, scans: &Scans, shape: &ClusterShape, limi
     for (number, ((mut draft, outputs), crossing)) in drafts.into_iter().zip(outputs).zip(crossing).enumerate() {
         let mut numbers = HashMap::new();
         number_nodes(&mut draft.plan, &mut next_node, &mut numbers);
+        let awaited = awaited_filters(&draft, &numbers, &crossing.filters_in);
         fragments.push(Fragment {
             id: FragmentId(number as u32),
-            placement: placement(&draft.place, &numbers, scans, shape, limits)?,
+            placement: placement(&draft.place, &numbers, scans, shape, limits, &awaited)?,
             plan: draft.plan,
             outputs,
             filters_in: crossing.filters_in.into_iter().collect(),
@@ -89,7 +90,38 @@ fn number_nodes(plan: &mut PhysicalPlan, next: &mut u32, numbers: &mut HashMap<N
     });
 }
 
-fn placement(place: &Place, numbers: &HashMap<NodeId, NodeId>, scans: &Scans, shape: &ClusterShape, limits: &Limits) -> Result<Placement> {
+/// Filters of other fragments on the one driving scan of a leaf fragment: which, and on which column of the table.
+fn awaited_filters(
+    draft: &Draft,
+    numbers: &HashMap<NodeId, NodeId>,
+    filters_in: &BTreeSet<RuntimeFilterId>,
+) -> Vec<(RuntimeFilterId, usize)> {
+    let Place::Leaf(leaf) = &draft.place else { return vec![] };
+    let [driver] = leaf.scans.as_slice() else { return vec![] };
+    let driver = numbers.get(driver);
+    let mut awaited = vec![];
+    let mut pending = vec![&draft.plan];
+    while let Some(node) = pending.pop() {
+        if let PhysicalOperator::TableScan { columns, filter_columns, runtime_filters, .. } = &node.operator
+            && Some(&node.id) == driver
+        {
+            let read: Vec<usize> = columns.iter().chain(filter_columns).copied().collect();
+            let own = runtime_filters.iter().filter(|(filter, _)| filters_in.contains(filter));
+            awaited.extend(own.filter_map(|(filter, position)| Some((*filter, *read.get(*position)?))));
+        }
+        pending.extend(node.inputs());
+    }
+    awaited
+}
+
+fn placement(
+    place: &Place,
+    numbers: &HashMap<NodeId, NodeId>,
+    scans: &Scans,
+    shape: &ClusterShape,
+    limits: &Limits,
+    awaited: &[(RuntimeFilterId, usize)],
+) -> Result<Placement> {
     let Place::Leaf(leaf) = place else {
         return Ok(if *place == Place::Partitioned { Placement::Partitioned } else { Placement::Coordinator });
     };
@@ -99,5 +131,5 @@ fn placement(place: &Place, numbers: &HashMap<NodeId, NodeId>, scans: &Scans, sh
         Ok(Driver { scan, key_column: key_of(place) })
     };
     let drivers = leaf.scans.iter().enumerate().map(driver).collect::<Result<_>>()?;
-    Ok(Placement::Leaf { drivers, units: units(leaf, scans, shape.threads, limits)? })
+    Ok(Placement::Leaf { drivers, units: units(leaf, scans, shape.threads, limits, awaited)? })
 }

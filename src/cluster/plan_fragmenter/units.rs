@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    plan::fragment::{LeafUnit, UnitPart},
+    plan::{
+        fragment::{FilteredKeys, LeafUnit, UnitPart},
+        physical::RuntimeFilterId,
+    },
 };
 
 /// Units to aim for, as a multiple of the threads.
@@ -26,8 +29,15 @@ pub(super) fn expected_units(leaf: &Leaf, scans: &Scans, threads: usize, limits:
     count(leaf, largest(leaf, scans)?.1, scans, threads, limits)
 }
 
-/// The units of a leaf fragment: every row of every driving scan is in one of them.
-pub(super) fn units(leaf: &Leaf, scans: &Scans, threads: usize, limits: &Limits) -> Result<Vec<LeafUnit>> {
+/// The units of a leaf fragment: every row of every driving scan is in one of them. `filters` are applied to columns of the driving scan,
+/// if it is the only one.
+pub(super) fn units(
+    leaf: &Leaf,
+    scans: &Scans,
+    threads: usize,
+    limits: &Limits,
+    filters: &[(RuntimeFilterId, usize)],
+) -> Result<Vec<LeafUnit>> {
     let (place, largest) = largest(leaf, scans)?;
     let bundles = bundles(largest, count(leaf, largest, scans, threads, limits)?);
     let table = name_hash(largest);
@@ -36,6 +46,7 @@ pub(super) fn units(leaf: &Leaf, scans: &Scans, threads: usize, limits: &Limits)
             part: UnitPart::Splits(bundle.clone().map(|split| split as u32).collect()),
             bytes: largest.splits[bundle.clone()].iter().map(|split| split.bytes).sum(),
             affinity: affinity(table, largest, bundle.start),
+            keys: filtered_keys(largest, bundle, filters),
         };
         return Ok(bundles.iter().map(unit).collect());
     }
@@ -55,8 +66,20 @@ pub(super) fn units(leaf: &Leaf, scans: &Scans, threads: usize, limits: &Limits)
         part: UnitPart::KeyRange { lower: range.lower, upper: ranges.get(place + 1).and_then(|next| next.lower) },
         bytes: bytes[place],
         affinity: affinity(table, largest, range.first_split),
+        // Where one of several scans gives nothing, the others may still have to.
+        keys: vec![],
     };
     Ok(ranges.iter().enumerate().map(unit).collect())
+}
+
+/// What is known of the keys in a bundle of splits to which filters will be applied.
+fn filtered_keys(scan: &Scan, bundle: &std::ops::Range<usize>, filters: &[(RuntimeFilterId, usize)]) -> Vec<FilteredKeys> {
+    let known = filters.iter().filter_map(|(filter, column)| {
+        let bounds = scan.bounds(*column)?.get(bundle.clone())?;
+        let (min, max) = (bounds.iter().map(|(min, _)| *min).min()?, bounds.iter().map(|(_, max)| *max).max()?);
+        Some(FilteredKeys { filter: *filter, min, max })
+    });
+    known.collect()
 }
 
 /// Where a range begins, and the split that begins there.

@@ -13,7 +13,7 @@ use operators::runtime_filter::RuntimeFilter;
 use crate::{
     cluster::node::NodeIndex,
     plan::{
-        fragment::{DistributedPlan, FragmentId, Placement},
+        fragment::{DistributedPlan, FilteredKeys, FragmentId, Placement},
         physical::RuntimeFilterId,
     },
 };
@@ -112,6 +112,14 @@ impl Filters {
                 *filter = Filter::known(None);
             }
         }
+    }
+
+    /// Whether one of the filters lets none of the keys pass that a unit has for it.
+    pub(super) fn exclude(&self, keys: &[FilteredKeys]) -> bool {
+        keys.iter().any(|keys| match self.filters.get(&keys.filter) {
+            Some(Filter::Known { value: Some(filter), .. }) => !filter.overlaps(keys.min, keys.max),
+            _ => false,
+        })
     }
 
     /// Whether a filter is known.

@@ -52,7 +52,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    plan::fragment::{DistributedPlan, Fragment, FragmentId, LeafUnit, Placement},
+    plan::fragment::{DistributedPlan, Fragment, FragmentId, LeafUnit, Placement, UnitPart},
 };
 use filters::Filters;
 use nodes::Nodes;
@@ -271,8 +271,10 @@ impl QueryMachine {
                 self.actions.push(Action::Filter { node, filter: *filter, value });
             }
         }
+        // The unit still has to run, because its receivers wait for its end; but it has nothing to read.
+        let part = if self.filters.exclude(&unit.keys) { UnitPart::Splits(vec![]) } else { unit.part.clone() };
         let run = self.units.begin(node, id, now);
-        self.actions.push(Action::Run { node, run, part: unit.part.clone() });
+        self.actions.push(Action::Run { node, run, part });
     }
 
     fn failed(&mut self, node: NodeIndex, error: Error) -> Flow {

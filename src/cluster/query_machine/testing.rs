@@ -16,7 +16,12 @@ pub fn shapes(num_workers: usize, threads: u16) -> Vec<NodeShape> {
 
 /// A leaf fragment of this many units. Its number and outputs come with [`plan_of`].
 pub fn leaf(num_units: usize) -> Fragment {
-    let unit = |unit: usize| LeafUnit { part: UnitPart::Splits(vec![unit as u32]), bytes: 1000 + unit as u64, affinity: unit as u64 };
+    let unit = |unit: usize| LeafUnit {
+        part: UnitPart::Splits(vec![unit as u32]),
+        bytes: 1000 + unit as u64,
+        affinity: unit as u64,
+        keys: vec![],
+    };
     fragment(Placement::Leaf { drivers: vec![], units: (0..num_units).map(unit).collect() })
 }
 

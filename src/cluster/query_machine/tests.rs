@@ -4,7 +4,10 @@ use operators::runtime_filter::{Members, RuntimeFilter};
 
 use super::testing::{coordinator, leaf, partitioned, plan_of, shapes};
 use super::*;
-use crate::{error::ErrorKind, plan::physical::RuntimeFilterId};
+use crate::{
+    error::ErrorKind,
+    plan::{fragment::FilteredKeys, physical::RuntimeFilterId},
+};
 
 const FILTER: RuntimeFilterId = RuntimeFilterId(7);
 
@@ -182,6 +185,26 @@ fn a_scan_waits_for_its_filter_and_the_node_is_told_once_and_before() {
     });
     assert!([5, 9, 20, 30].iter().all(|key| known.as_ref().unwrap().contains(*key)));
     assert!(!known.unwrap().contains(31));
+}
+
+#[test]
+fn a_unit_of_which_no_key_can_pass_a_filter_has_nothing_to_read() {
+    let mut fragments = filtered(partitioned());
+    let Placement::Leaf { units, .. } = &mut fragments[0].placement else { panic!("a scan is a leaf") };
+    units[0].keys = vec![FilteredKeys { filter: FILTER, min: 31, max: 40 }];
+    units[1].keys = vec![FilteredKeys { filter: FILTER, min: 30, max: 40 }];
+    let (mut attempt, _) = Attempt::started(fragments, 2, Recovery::Auto);
+    attempt.part(1, range(5, 9));
+    let actions = attempt.part(2, range(20, 30));
+    let mut parts: Vec<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Run { run, part, .. } => Some((run.id.unit, part.clone())),
+            _ => None,
+        })
+        .collect();
+    parts.sort_by_key(|(unit, _)| *unit);
+    assert_eq!(parts, [(0, UnitPart::Splits(vec![])), (1, UnitPart::Splits(vec![1]))]);
 }
 
 #[test]

@@ -422,12 +422,8 @@ impl NodeQuery {
     }
 
     fn run_graph(&self, graph: PipelineGraph, cancel: CancelToken) -> pipelines::QueryHandle {
-        let options = QueryOptions {
-            batch_rows: self.start.batch_rows.max(1) as usize,
-            memory: Arc::clone(&self.memory),
-            cancel,
-            max_chains: None,
-        };
+        let options =
+            QueryOptions { batch_rows: self.start.batch_rows.max(1) as usize, memory: Arc::clone(&self.memory), cancel, max_chains: None };
         self.engine.scheduler.submit(graph, options)
     }
 

@@ -12,8 +12,8 @@ use super::{
     answer::{failure, json_now},
 };
 use crate::{
-    cluster::directory::{ACTIVE, NodeRow, WORKER},
     error::Result,
+    execution::nodes::{ACTIVE, NodeRow, WORKER},
 };
 
 /// `GET /api/v1/cluster`

@@ -9,7 +9,7 @@
 //! | `/` | [`page`]: what is here |
 //!
 //! Position: a door beside [`super::pgwire`]; every answer is made from the live state of the engine. Who may ask is decided first, in
-//! [`access`]. Deliberately elsewhere: what is known of queries and nodes (`execution::registry`, `cluster::directory`).
+//! [`access`]. Deliberately elsewhere: what is known of queries and nodes (`execution::registry`, `execution::nodes`).
 
 pub mod access;
 pub mod answer;
