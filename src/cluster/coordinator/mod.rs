@@ -105,8 +105,12 @@ impl Coordinator {
         Arc::new(Coordinator { cluster, runtime })
     }
 
+    fn mode(&self, options: DistributionOptions) -> DistributionMode {
+        options.distribution.unwrap_or(self.cluster.options.distribution)
+    }
+
     fn cut(&self, engine: &Engine, planned: &PlannedQuery, options: DistributionOptions) -> Result<Option<DistributedPlan>> {
-        let mode = options.distribution.unwrap_or(self.cluster.options.distribution);
+        let mode = self.mode(options);
         if mode == DistributionMode::Never {
             return Ok(None);
         }
@@ -132,6 +136,7 @@ impl Distributor for Coordinator {
             cluster: Arc::clone(&self.cluster),
             engine: Arc::clone(engine),
             plan: planned.plan.clone(),
+            mode: self.mode(options),
             recovery: recovery(options.recovery.unwrap_or(self.cluster.options.recovery)),
             entry: Arc::clone(entry),
             cancel: cancel.clone(),

@@ -39,6 +39,8 @@ pub struct ClusterQuery {
     pub engine: Arc<Engine>,
     /// The plan as for one node.
     pub plan: PhysicalPlan,
+    /// When queries are distributed.
+    pub mode: DistributionMode,
     /// What is done when a node is lost.
     pub recovery: Recovery,
     /// Its entry in the list of queries.
@@ -105,9 +107,7 @@ impl ClusterQuery {
         began: Instant,
     ) -> Result<End> {
         let workers = self.workers(membership, cancelled).await?;
-        let shape = self.cluster.shape(&workers, DistributionMode::Always);
-        let plan = plan_fragmenter::fragment(&self.plan, &self.engine.catalogs, &shape)?;
-        let plan = Arc::new(plan.ok_or_else(|| Error::internal("a query that was to run on workers cannot be distributed"))?);
+        let plan = Arc::new(self.cut(&workers)?);
         let attempt = QueryAttempt { query: self.entry.id(), attempt: restarts.len() as u32 };
         let spec = AttemptSpec { attempt, plan: Arc::clone(&plan), workers, recovery: self.recovery };
         let mut running = Attempt::begin(&self.cluster, &self.engine, &self.entry, &self.cancel, Arc::clone(cancelled), spec).await?;
@@ -116,6 +116,17 @@ impl ClusterQuery {
             let _ = self.outcome.set(self.outcome(&plan, &running, restarts, began));
         }
         Ok(end)
+    }
+
+    /// The plan for these workers. It was decided that the query is distributed, so it is, even if these would not make it worth it.
+    fn cut(&self, workers: &[NodeInfo]) -> Result<DistributedPlan> {
+        for mode in [self.mode, DistributionMode::Always] {
+            let shape = self.cluster.shape(workers, mode);
+            if let Some(plan) = plan_fragmenter::fragment(&self.plan, &self.engine.catalogs, &shape)? {
+                return Ok(plan);
+            }
+        }
+        Err(Error::internal("a query that was to run on workers cannot be distributed"))
     }
 
     fn outcome(&self, plan: &DistributedPlan, attempt: &Attempt<'_>, restarts: &[String], began: Instant) -> DistributedOutcome {

@@ -279,6 +279,8 @@ pub(super) fn causes(error: &(dyn StdError + 'static)) -> String {
             Some(status) => status.message().to_owned(),
             None => error.to_string(),
         };
+        // Some texts of the transport go on with the debug form of what they wrap.
+        let text = text.split(": code: '").next().unwrap_or_default().to_owned();
         if !text.is_empty() && !texts.iter().any(|earlier| earlier.contains(&text)) {
             texts.push(text);
         }

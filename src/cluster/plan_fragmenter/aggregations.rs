@@ -18,6 +18,7 @@ use super::{
     Fragmenter,
     distribution::{Cut, Distribution, Leaf, Positions},
     joins::gives_the_same_everywhere,
+    sizes::output_bytes,
     take,
     units::{UNITS_PER_THREAD_OF_MANY_GROUPS, expected_units},
 };
@@ -29,8 +30,10 @@ use crate::{
     },
 };
 
-/// Groups up to which one node unites them as fast as all could.
+/// Groups up to which one node unites them as fast as all could: so many, or so many bytes of them. What the coordinator unites does not
+/// have to be done again when a worker is lost; what workers unite does.
 const GATHERED_GROUPS_MAX: f64 = 10_000.0;
+const GATHERED_BYTES_MAX: f64 = 4.0 * 1024.0 * 1024.0;
 /// Groups from which on it matters that every unit of a leaf may find all of them.
 const MANY_GROUPS: f64 = 100_000.0;
 /// A first step that leaves a larger share of its rows is not worth it.
@@ -77,7 +80,8 @@ impl Fragmenter<'_> {
 
     fn in_steps(&mut self, mut plan: PhysicalPlan, inputs: Vec<Cut>, aggregation: &Aggregation) -> Result<Cut> {
         let in_two = aggregation.calls.iter().all(|call| call_can_be_split(call, &aggregation.keys));
-        let gathers = aggregation.keys.is_empty() || (in_two && aggregation.groups <= GATHERED_GROUPS_MAX);
+        let are_few = aggregation.groups <= GATHERED_GROUPS_MAX || output_bytes(&plan) <= GATHERED_BYTES_MAX;
+        let gathers = aggregation.keys.is_empty() || (in_two && are_few);
         let in_two = in_two && (gathers || self.reduces(&inputs, aggregation)?);
         let mut sent = vec![];
         for input in inputs {

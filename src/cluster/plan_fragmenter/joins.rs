@@ -34,6 +34,8 @@ use crate::{
 const BUILD: f64 = 0.5;
 /// Looking a byte up, compared with sending it.
 const PROBE: f64 = 0.5;
+/// When a worker is lost, units of leaf fragments run elsewhere; a partition cannot, and the query starts again. So partitions must be worth it.
+const PARTITIONS: f64 = 2.0;
 /// What the coordinator does alone could have been shared.
 const ALONE: f64 = 2.0;
 
@@ -111,7 +113,7 @@ impl Fragmenter<'_> {
         }
         if let Some(partitioning) = partitioning {
             let moves = moved(!partitioning.probe_moves, probe_bytes) + moved(!partitioning.build_moves, build_bytes);
-            offer(moves + BUILD * build_bytes, Way::Partitioned(partitioning));
+            offer(PARTITIONS * moves + BUILD * build_bytes, Way::Partitioned(partitioning));
         }
         Ok(best.1)
     }
