@@ -101,7 +101,7 @@ pub enum Command {
     Filter(RuntimeFilterId, Option<RuntimeFilter>),
     /// Run a unit of a leaf fragment.
     Run(UnitRun, UnitPart),
-    /// Nobody wants the unit any more: another run of it has ended.
+    /// Nobody wants the unit any more: another run of it has ended, or all who would read its rows have.
     Forget(UnitRun),
     /// A node is gone: nothing comes from it, nothing is to be sent to it.
     NodeGone(NodeIndex),
