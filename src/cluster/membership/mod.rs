@@ -16,7 +16,7 @@
 //! | [`machine`] | who is what, decided from events and the time |
 //! | [`coordinator`] | the machine's hands: streams, clock, knocks, announcements |
 //! | [`heartbeat`] | the worker's side, and the answer to a knock |
-//! | [`fingerprint`] | what nodes must agree on of their tables |
+//! | [`mod@fingerprint`] | what nodes must agree on of their tables |
 //! | [`advertise`] | the address a node tells others |
 //!
 //! Position: beside everything that runs queries; who runs them asks [`Membership`] whom to use and hears of losses. Deliberately
