@@ -35,7 +35,7 @@ const BUILD: f64 = 0.5;
 /// Looking a byte up, compared with sending it.
 const PROBE: f64 = 0.5;
 /// When a worker is lost, units of leaf fragments run elsewhere; a partition cannot, and the query starts again. So partitions must be worth it.
-const PARTITIONS: f64 = 2.0;
+const PARTITIONS: f64 = 1.5;
 /// What the coordinator does alone could have been shared.
 const ALONE: f64 = 2.0;
 

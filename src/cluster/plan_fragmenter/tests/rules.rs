@@ -108,7 +108,7 @@ fn small_build_sides_are_copied_and_large_ones_hashed() {
     let hashed = ["splits: heap => hash(v) to 2", "splits: heap => hash(v) to 2", "classes: join <0 <1 => gather to 3", "coordinator: <2"];
     for kind in [Inner, ProbeOuter, ProbeSemi, ProbeAnti, ProbeSingle] {
         assert_eq!(outline(sides(kind, FEW)), copied, "{kind:?}");
-        assert_eq!(outline(sides(kind, HALF)), hashed, "{kind:?}");
+        assert_eq!(outline(sides(kind, MANY)), hashed, "{kind:?}");
     }
     // Build rows that come out by themselves must do so once.
     for kind in [BuildOuter, FullOuter, BuildSemi, BuildAnti] {
@@ -161,13 +161,13 @@ fn groups_are_complete_where_equal_keys_are_together() {
     assert_eq!(outline(by_key), ["ranges: aggregate facts => gather to 1", "coordinator: <0"]);
     let joined = |join| outline(aggregate(join, &[V], distinct_count(), HALF));
     let in_place = "classes: aggregate join <0 <1 => gather to 3";
-    assert_eq!(joined(join(Inner, scan("heap", MANY), scan("heap", HALF), &[(V, V)]))[2], in_place);
-    let other_side = join_with_build_key(scan("heap", MANY), scan("heap", HALF), &[(V, V)]);
+    assert_eq!(joined(join(Inner, scan("heap", MANY), scan("heap", MANY), &[(V, V)]))[2], in_place);
+    let other_side = join_with_build_key(scan("heap", MANY), scan("heap", MANY), &[(V, V)]);
     assert_eq!(joined(other_side)[2], "classes: aggregate project join <0 <1 => gather to 3");
-    let padded = joined(join(FullOuter, scan("heap", MANY), scan("heap", HALF), &[(V, V)]));
+    let padded = joined(join(FullOuter, scan("heap", MANY), scan("heap", MANY), &[(V, V)]));
     assert_eq!(padded[2..4], ["classes: join <0 <1 => hash(v) to 3", "classes: aggregate <2 => gather to 4"]);
     // Joined again by the same key, nothing moves twice.
-    let again = join(Inner, join(Inner, scan("heap", MANY), scan("heap", HALF), &[(V, V)]), scan("heap", HALF), &[(V, V)]);
+    let again = join(Inner, join(Inner, scan("heap", MANY), scan("heap", MANY), &[(V, V)]), scan("heap", MANY), &[(V, V)]);
     assert_eq!(outline(again)[3], "classes: join join <0 <1 <2 => gather to 4");
 }
 
@@ -286,7 +286,7 @@ fn filters_of(plan: &DistributedPlan, name: &str) -> Vec<u32> {
 
 #[test]
 fn filters_cross_fragments_if_their_parts_make_up_the_whole() {
-    let hashed = cut(with_runtime_filter(join(Inner, scan("heap", MANY), scan("facts", HALF), &[(V, V)]), 7));
+    let hashed = cut(with_runtime_filter(join(Inner, scan("heap", MANY), scan("facts", MANY), &[(V, V)]), 7));
     assert_eq!(crossing(&hashed), [(vec![7], vec![]), (vec![], vec![]), (vec![], vec![7]), (vec![], vec![])]);
     let copied = cut(with_runtime_filter(join(Inner, scan("heap", MANY), scan("facts", FEW), &[(V, V)]), 7));
     assert!(crossing(&copied).iter().all(|(waits, sends)| waits.is_empty() && sends.is_empty()));
