@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// How often a worker tells how far its tasks are.
-const STATS_INTERVAL: Duration = Duration::from_millis(250);
+const STATS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A worker.
 pub struct Worker {

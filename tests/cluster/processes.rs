@@ -5,6 +5,7 @@ use std::{
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::Instant,
 };
 
@@ -135,18 +136,24 @@ impl TestCluster {
         workers: &[&str],
         act: impl FnOnce(&mut LocalCluster),
     ) -> Result<Rows, SqlFailure> {
-        let before = self.query_id(sql).await;
-        let query = tokio::spawn(async move { client.rows(sql, PATIENCE).await });
+        let client = Arc::new(client);
         let start = Instant::now();
-        while !self.is_in_the_middle(sql, before.as_deref(), workers).await {
-            if query.is_finished() {
-                panic!("the query ended before {workers:?} were seen in the middle of it: {:?}", query.await.unwrap());
+        'query: loop {
+            let before = self.query_id(sql).await;
+            let asking = Arc::clone(&client);
+            let query = tokio::spawn(async move { asking.rows(sql, PATIENCE).await });
+            while !self.is_in_the_middle(sql, before.as_deref(), workers).await {
+                assert!(start.elapsed() < PATIENCE, "{workers:?} do not take part: {:?}", self.busy().await);
+                if query.is_finished() {
+                    // It was over before anybody had looked: once more.
+                    query.await.unwrap()?;
+                    continue 'query;
+                }
+                tokio::time::sleep(GLANCE).await;
             }
-            assert!(start.elapsed() < PATIENCE, "{workers:?} do not take part: {:?}", self.busy().await);
-            tokio::time::sleep(GLANCE).await;
+            act(&mut self.cluster);
+            return query.await.unwrap();
         }
-        act(&mut self.cluster);
-        query.await.unwrap()
     }
 
     /// Whether all these workers have something of the query to do, and something of it is done.

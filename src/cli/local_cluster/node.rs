@@ -267,7 +267,14 @@ mod tests {
         node.stop().unwrap();
         assert!(node.is_stopped() && node.exit_status().is_none());
         node.cont().unwrap();
-        assert!(!cfg!(target_os = "linux") || node.condition() == "running", "{}", node.condition());
+        if cfg!(target_os = "linux") {
+            // The kernel takes its time to wake it.
+            let start = std::time::Instant::now();
+            while node.condition() != "running" {
+                assert!(start.elapsed() < Duration::from_secs(30), "{}", node.condition());
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
         node.terminate().unwrap();
         assert!(!node.wait_exit(Duration::from_secs(30)).await.unwrap().success());
         assert!(node.stop().is_err(), "a signal to nobody");
