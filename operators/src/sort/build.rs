@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{array::ArrayRef, compute::cast, datatypes::DataType};
-use pipelines::{Batch, Flow, LocalContext, LocalSink, Reservation, Result};
+use pipelines::{Batch, CancelToken, Flow, LocalContext, LocalSink, Reservation, Result};
 
 use super::{
     Shared,
@@ -19,13 +19,14 @@ pub(crate) struct LocalSort {
     batches: Vec<Batch>,
     keys: Vec<EncodedRows>,
     reservation: Reservation,
+    cancel: CancelToken,
 }
 
 impl LocalSort {
     /// No rows.
     pub(crate) fn new(shared: Arc<Shared>, context: &LocalContext) -> Self {
         let (evaluator, reservation) = (shared.inputs.evaluator(), context.memory.reservation("sort"));
-        LocalSort { shared, evaluator, batches: Vec::new(), keys: Vec::new(), reservation }
+        LocalSort { shared, evaluator, batches: Vec::new(), keys: Vec::new(), reservation, cancel: context.cancel.clone() }
     }
 }
 
@@ -41,7 +42,7 @@ impl LocalSink for LocalSort {
     }
 
     fn combine(self: Box<Self>) -> Result<()> {
-        let run = Run::new(self.batches, self.keys, self.shared.window.end);
+        let run = Run::of_many(self.batches, self.keys, self.shared.window.end, &self.cancel)?;
         self.shared.gather(run, self.reservation);
         Ok(())
     }

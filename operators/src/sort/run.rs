@@ -6,7 +6,7 @@ use arrow::{
     array::{Array, ArrayRef},
     compute::interleave,
 };
-use pipelines::Batch;
+use pipelines::{Batch, CancelToken};
 
 use super::key::EncodedRows;
 use crate::Result;
@@ -28,21 +28,33 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// The first `limit` rows of `batches` in order; `keys` are theirs.
+    /// The first `limit` rows of `batches` in order; `keys` are theirs. For few rows: it cannot be stopped.
     pub(crate) fn new(batches: Vec<Batch>, keys: Vec<EncodedRows>, limit: usize) -> Self {
+        let mut run = Run::first_rows(batches, keys, limit);
+        run.order.sort_unstable_by(|a, b| compare(&run.keys, a, &run.keys, b));
+        run
+    }
+
+    /// The same of any number of rows; looks at `cancel` now and then.
+    pub(crate) fn of_many(batches: Vec<Batch>, keys: Vec<EncodedRows>, limit: usize, cancel: &CancelToken) -> pipelines::Result<Self> {
+        let mut run = Run::first_rows(batches, keys, limit);
+        sort_in_pieces(&mut run.order, &|a, b| compare(&run.keys, a, &run.keys, b), cancel)?;
+        Ok(run)
+    }
+
+    /// The first `limit` rows, in no order.
+    fn first_rows(batches: Vec<Batch>, keys: Vec<EncodedRows>, limit: usize) -> Self {
         let rows = |(batch, keys): (usize, &EncodedRows)| {
             let entry = move |(row, prefix): (usize, &u128)| Entry { prefix: *prefix, batch: batch as u32, row: row as u32 };
             keys.prefixes.iter().enumerate().map(entry).collect::<Vec<_>>()
         };
         let mut order: Vec<Entry> = keys.iter().enumerate().flat_map(rows).collect();
-        let compare = |a: &Entry, b: &Entry| compare(&keys, a, &keys, b);
         if limit < order.len() {
             if limit > 0 {
-                order.select_nth_unstable_by(limit - 1, compare);
+                order.select_nth_unstable_by(limit - 1, |a, b| compare(&keys, a, &keys, b));
             }
             order.truncate(limit);
         }
-        order.sort_unstable_by(compare);
         Run { batches, keys, order }
     }
 
@@ -62,6 +74,23 @@ impl Run {
         let splitter = &other.order[position];
         self.order.partition_point(|entry| compare(&self.keys, entry, &other.keys, splitter).is_lt())
     }
+}
+
+/// Rows that are sorted in one go: some ten milliseconds, for which a query that is to stop goes on.
+const PIECE_ROWS: usize = 128 * 1024;
+
+/// Sorts `order`; large ones by halves, as quicksort would, to look at `cancel` between them.
+fn sort_in_pieces(order: &mut [Entry], compare: &impl Fn(&Entry, &Entry) -> Ordering, cancel: &CancelToken) -> pipelines::Result<()> {
+    cancel.check()?;
+    if order.len() <= PIECE_ROWS {
+        order.sort_unstable_by(compare);
+        return Ok(());
+    }
+    let middle = order.len() / 2;
+    order.select_nth_unstable_by(middle, compare);
+    let (before, after) = order.split_at_mut(middle);
+    sort_in_pieces(before, compare, cancel)?;
+    sort_in_pieces(after, compare, cancel)
 }
 
 fn compare(keys: &[EncodedRows], entry: &Entry, other_keys: &[EncodedRows], other: &Entry) -> Ordering {
