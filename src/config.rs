@@ -82,9 +82,9 @@ pub enum Auth {
 pub enum Role {
     /// All in one process.
     Standalone,
-    /// Takes SQL, hands out work.
+    /// Takes SQL, has workers run it (SQL, web, Flight).
     Coordinator,
-    /// Does work.
+    /// Runs pieces of queries for a coordinator (Flight only).
     Worker,
 }
 

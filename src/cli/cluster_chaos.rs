@@ -125,11 +125,7 @@ pub fn run(arguments: &ChaosArguments) -> Result<bool> {
     if tpch::answer(arguments.scale, 1).is_none() {
         return Err(Error::unsupported(format!("checking answers at scale {}", arguments.scale)).with_hint("use 0.01, 0.1, 1 or 10"));
     }
-    let data = arguments.data.clone().unwrap_or_else(|| PathBuf::from(format!("tpch-data/sf{}", arguments.scale)));
-    if !tpch_gen::is_complete(&data) {
-        eprintln!("generating TPC-H at scale {} into {}", arguments.scale, data.display());
-        tpch_gen::run(&tpch_gen::GenArguments { scale: arguments.scale, output: data.clone(), parts: 1, threads: None })?;
-    }
+    let data = tpch_gen::ensure(arguments.data.as_deref(), arguments.scale, None)?;
     let directory = std::env::temp_dir().join(format!("arneb-chaos-{}", std::process::id()));
     std::fs::create_dir_all(&directory).map_err(|error| Error::connector(format!("cannot make {}: {error}", directory.display())))?;
     let program = std::env::current_exe().map_err(|error| Error::internal(format!("cannot find the program itself: {error}")))?;
@@ -219,7 +215,8 @@ async fn disturb(arguments: &ChaosArguments, options: LocalClusterOptions) -> Re
         }
     }
     tally.print(&calm, &disturber);
-    Ok(tally.is_good() && disturber.own_ends == 0)
+    let recovers = arguments.recovery != Recovery::Off;
+    Ok(tally.is_good(recovers) && disturber.own_ends == 0 && disturber.stuck_ends == 0)
 }
 
 #[cfg(test)]

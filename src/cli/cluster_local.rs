@@ -55,11 +55,7 @@ pub struct LocalArguments {
 /// # Errors
 /// Data that cannot be generated, a cluster that does not start.
 pub fn run(arguments: &LocalArguments) -> Result<bool> {
-    let data = arguments.data.clone().unwrap_or_else(|| PathBuf::from(format!("tpch-data/sf{}", arguments.scale)));
-    if !tpch_gen::is_complete(&data) {
-        eprintln!("generating TPC-H at scale {} into {}", arguments.scale, data.display());
-        tpch_gen::run(&tpch_gen::GenArguments { scale: arguments.scale, output: data.clone(), parts: 1, threads: None })?;
-    }
+    let data = tpch_gen::ensure(arguments.data.as_deref(), arguments.scale, None)?;
     let directory = std::env::temp_dir().join(format!("arneb-cluster-{}", std::process::id()));
     std::fs::create_dir_all(&directory).map_err(|error| Error::connector(format!("cannot make {}: {error}", directory.display())))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

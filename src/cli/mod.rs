@@ -21,11 +21,14 @@ use crate::config::Role;
     name = "arneb",
     version,
     about = "A SQL engine for analytics over Parquet",
-    long_about = "A SQL engine for analytics over Parquet: one binary that is a server for PostgreSQL clients, \
-                  a generator of TPC-H data and a benchmark. Without a command it starts the server.",
+    long_about = "A SQL engine for analytics over Parquet: one binary that is a standalone server for PostgreSQL \
+                  clients, the coordinator of a cluster or one of its workers, a generator of TPC-H data and a benchmark. Without a \
+                  command it starts the server.",
     after_help = "Examples:\n  \
         arneb                                     start a server on 127.0.0.1:5432 with the built-in catalog tpch\n  \
         arneb --config arneb.toml --port 5433     start a server with the tables of a file\n  \
+        arneb --config a.toml --role coordinator  start the coordinator of a cluster\n  \
+        arneb --config b.toml --role worker       start a worker, which finds its coordinator by [cluster] coordinator_address\n  \
         arneb tpch run                            generate TPC-H at scale 1 if needed, run and check the 22 queries\n  \
         arneb tpch gen --scale 10 --output data   write TPC-H as Parquet files, and an arneb.toml beside them\n  \
         arneb cluster local --workers 3           a coordinator and three workers on this machine, with TPC-H\n  \
@@ -55,10 +58,10 @@ pub struct ServeArguments {
     /// Address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS", env = "ARNEB_BIND_ADDRESS")]
     pub bind: Option<String>,
-    /// Port of the PostgreSQL protocol [default: 5432]
+    /// Port of the PostgreSQL protocol [default: 5432]; the web is 1000 above, Flight at rpc_port of [cluster]; not of workers
     #[arg(long, value_name = "PORT", env = "ARNEB_PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
-    /// What this process is [default: standalone]
+    /// What this process is [default: role in [cluster] of the configuration, else standalone]
     #[arg(long, value_enum)]
     pub role: Option<Role>,
     /// Threads that run queries [default: one per core]

@@ -66,6 +66,19 @@ pub fn run(arguments: &GenArguments) -> Result<()> {
     write_config(arguments)
 }
 
+/// The directory with the data of a scale: `directory`, or else `tpch-data/sfN`; generated into it if it is not there.
+///
+/// # Errors
+/// Data that cannot be generated.
+pub fn ensure(directory: Option<&Path>, scale: f64, threads: Option<usize>) -> Result<PathBuf> {
+    let directory = directory.map_or_else(|| PathBuf::from(format!("tpch-data/sf{scale}")), Path::to_owned);
+    if !is_complete(&directory) {
+        eprintln!("generating TPC-H at scale {scale} into {}", directory.display());
+        run(&GenArguments { scale, output: directory.clone(), parts: 1, threads })?;
+    }
+    Ok(directory)
+}
+
 /// Whether a directory holds the eight tables.
 pub fn is_complete(directory: &Path) -> bool {
     Table::ALL.iter().all(|table| table_path(directory, *table).is_some())

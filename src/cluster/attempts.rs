@@ -3,7 +3,13 @@
 //! Position: filled by `worker` and `coordinator`, asked by their doors. An attempt that is not here was never begun on this node or is
 //! over: its streams are refused.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use tonic::Status;
@@ -17,34 +23,44 @@ use super::{
 
 /// Attempts by their number.
 #[derive(Default)]
-pub struct Attempts(Mutex<HashMap<QueryAttempt, Arc<NodeQuery>>>);
+pub struct Attempts {
+    running: Mutex<HashMap<QueryAttempt, Arc<NodeQuery>>>,
+    /// Bytes that attempts that have ended sent to other nodes.
+    sent_bytes: AtomicU64,
+}
 
 impl Attempts {
     /// Makes an attempt known.
     pub fn insert(&self, query: &Arc<NodeQuery>) {
-        self.0.lock().insert(query.start_info().attempt, Arc::clone(query));
+        self.running.lock().insert(query.start_info().attempt, Arc::clone(query));
     }
 
     /// Forgets an attempt.
     pub fn remove(&self, attempt: QueryAttempt) {
-        self.0.lock().remove(&attempt);
+        if let Some(query) = self.running.lock().remove(&attempt) {
+            // Relaxed: a number that only grows.
+            self.sent_bytes.fetch_add(query.sent_bytes(), Ordering::Relaxed);
+        }
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.lock().len()
+    /// Tasks of all attempts; at least one each, as long as anything of it is here.
+    pub fn num_tasks(&self) -> u32 {
+        self.all().iter().map(|query| query.num_tasks().max(1)).sum()
     }
 
-    /// Units that run now, of all attempts.
-    pub fn running_units(&self) -> u32 {
-        let queries: Vec<Arc<NodeQuery>> = self.0.lock().values().cloned().collect();
-        queries.iter().flat_map(|query| query.stats()).map(|task| task.units_running).sum()
+    /// Bytes that were sent to other nodes since the start.
+    pub fn sent_bytes(&self) -> u64 {
+        let running: u64 = self.all().iter().map(|query| query.sent_bytes()).sum();
+        running + self.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    fn all(&self) -> Vec<Arc<NodeQuery>> {
+        self.running.lock().values().cloned().collect()
     }
 
     /// Stops everything: this node is not part of the cluster any more.
     pub fn stop_all(&self) {
-        let queries: Vec<Arc<NodeQuery>> = self.0.lock().values().cloned().collect();
-        queries.iter().for_each(|query| query.stop());
+        self.all().iter().for_each(|query| query.stop());
     }
 
     /// Takes over a stream of rows.
@@ -52,7 +68,7 @@ impl Attempts {
     /// # Errors
     /// A ticket that is forged or names another node; an attempt that is not here.
     pub fn serve_data(&self, ticket: &Ticket, outbound: FlightSender, inbound: FlightReceiver) -> Result<(), Status> {
-        let query = self.0.lock().get(&ticket.attempt).cloned();
+        let query = self.running.lock().get(&ticket.attempt).cloned();
         let query = query.ok_or_else(|| Status::not_found("the query is not running on this node"))?;
         let start = query.start_info();
         if ticket.verify(&start.key).is_err() || ticket.to != start.receiver || usize::from(ticket.from.0) >= start.nodes.len() {

@@ -46,6 +46,12 @@ pub struct UnitId {
     pub unit: u32,
 }
 
+/// Units of one leaf fragment that run at the same time on a node with so many threads: on one thread they take turns, on several a second
+/// one fills the gaps at the end of the first.
+pub fn units_at_once(threads: usize) -> usize {
+    if threads > 1 { 2 } else { 1 }
+}
+
 /// One run of a unit; of several runs the first that ends everywhere counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UnitRun {

@@ -16,6 +16,7 @@ use super::{
     node::{Incarnation, NodeId, NodeInfo},
     security::Security,
     worker::{Worker, WorkerDoors},
+    worker_directory::WorkerDirectory,
 };
 use crate::{
     Engine,
@@ -137,6 +138,7 @@ pub fn start_worker(
     };
     let heartbeat = Arc::new(Heartbeat::start(options, Arc::new(hooks))?);
     worker.listen_to(&heartbeat);
+    engine.nodes.set(Arc::new(WorkerDirectory::new(engine, Arc::clone(&attempts), &heartbeat)));
     Ok(RunningWorker { heartbeat, attempts, drained, server })
 }
 
@@ -149,7 +151,7 @@ struct WorkerHooks {
 
 impl Hooks for WorkerHooks {
     fn load(&self) -> Load {
-        Load { memory_used_bytes: self.engine.memory.used_bytes() as u64, running_tasks: self.attempts.len() as u32 }
+        Load { memory_used_bytes: self.engine.memory.used_bytes() as u64, running_tasks: self.attempts.num_tasks() }
     }
 
     fn on_fenced(&self, reason: &str) {

@@ -36,6 +36,7 @@ pub mod security;
 pub mod task;
 pub mod transport;
 pub mod worker;
+pub mod worker_directory;
 
 /// Number of the language nodes speak: raised with every change of plans, messages, frames or hashes.
 pub const PROTOCOL: u64 = 1;

@@ -106,13 +106,13 @@ pub struct NodeMetrics {
     pub rows_out: u64,
     /// Nanoseconds of work, summed over threads.
     pub busy_ns: u64,
-    /// Its stages: a join's build and probe, an aggregation's two halves.
-    pub stages: Vec<StageMetrics>,
+    /// Its parts in pipelines: a join's build and probe, an aggregation's two halves.
+    pub parts: Vec<PartMetrics>,
 }
 
-/// What happened at one stage of a node.
+/// What happened at one part of a node.
 #[derive(Debug, Clone, Serialize)]
-pub struct StageMetrics {
+pub struct PartMetrics {
     /// Its part in the node.
     pub role: String,
     /// The counters.
@@ -227,17 +227,17 @@ fn profile_node(plan: &PhysicalPlan, cluster: Option<&DistributedPlan>, counted:
 }
 
 fn node_metrics(roles: &[(String, OperatorMetrics)]) -> NodeMetrics {
-    let stages: Vec<StageMetrics> = roles
+    let parts: Vec<PartMetrics> = roles
         .iter()
         .filter(|(role, _)| role != "result")
-        .map(|(role, metrics)| StageMetrics { role: role.clone(), metrics: metrics.clone() })
+        .map(|(role, metrics)| PartMetrics { role: role.clone(), metrics: metrics.clone() })
         .collect();
     // Sinks push nothing, so their rows_out is 0; of a scan with a filter stage behind it the last stage counts.
-    let rows_out = match stages.iter().any(|s| s.role == "scan") {
-        true => stages.first().map_or(0, |s| s.metrics.rows_out),
-        false => stages.iter().map(|s| s.metrics.rows_out).sum(),
+    let rows_out = match parts.iter().any(|s| s.role == "scan") {
+        true => parts.first().map_or(0, |s| s.metrics.rows_out),
+        false => parts.iter().map(|s| s.metrics.rows_out).sum(),
     };
-    NodeMetrics { rows_out, busy_ns: stages.iter().map(|s| s.metrics.busy_ns).sum(), stages }
+    NodeMetrics { rows_out, busy_ns: parts.iter().map(|s| s.metrics.busy_ns).sum(), parts }
 }
 
 fn stage(fragment: &Fragment, tasks: &[TaskProfile]) -> StageProfile {
@@ -286,11 +286,11 @@ fn write_node(node: &ProfileNode, depth: usize, lines: &mut Vec<String>) {
     for (name, value) in node.arguments.iter().filter(|(name, _)| !name.is_empty()) {
         lines.push(format!("{detail}{name}: {value}"));
     }
-    for stage in node.actual.iter().flat_map(|actual| &actual.stages) {
-        let m = &stage.metrics;
+    for part in node.actual.iter().flat_map(|actual| &actual.parts) {
+        let m = &part.metrics;
         let mut line = format!(
             "{detail}{}: time={} rows in={} out={} batches in={} out={}",
-            stage.role,
+            part.role,
             milliseconds(m.busy_ns),
             m.rows_in,
             m.rows_out,

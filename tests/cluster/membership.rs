@@ -112,3 +112,26 @@ async fn draining_a_worker_nobody_knows_is_refused() {
     assert_eq!(status, 404, "{body}");
     assert!(body.contains("worker-9"), "{body}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_is_ready_while_it_has_a_coordinator_and_tells_its_numbers() {
+    let mut cluster = TestCluster::start(1).await;
+    let port = cluster.worker(1).rpc_port();
+    let (status, body) = http::request(port, "GET", "/health/ready").await;
+    assert_eq!((status, body.trim()), (200, "ready"));
+    let (status, body) = http::request(port, "GET", "/metrics").await;
+    assert_eq!(status, 200);
+    assert!(body.contains("role=\"worker\"") && body.contains("arneb_exchange_bytes_total"), "{body}");
+    cluster.coordinator().kill();
+    let start = std::time::Instant::now();
+    loop {
+        let (status, body) = http::request(port, "GET", "/health/ready").await;
+        if status == 503 {
+            assert!(body.contains("no coordinator"), "{body}");
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{status} {body}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(http::request(port, "GET", "/health/live").await.0, 200);
+}

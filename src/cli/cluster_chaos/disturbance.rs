@@ -14,8 +14,9 @@ use crate::{
 /// Shortest pause between two disturbances.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a killed or stopped worker may be away.
+/// How long a killed worker may be away; a stopped one longer, far beyond its lease.
 const AWAY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(6));
+const STOPPED_MAX: Duration = Duration::from_secs(20);
 
 /// How long a worker that was asked to end may finish what it runs.
 const DRAIN_BOUND: Duration = Duration::from_secs(90);
@@ -100,6 +101,7 @@ impl Disturber {
             }
             Kind::Stop => {
                 cluster.worker(worker).stop()?;
+                until = Instant::now() + self.random.duration(AWAY.0, STOPPED_MAX);
                 self.stops += 1;
             }
             Kind::Restart => {

@@ -51,7 +51,7 @@ pub(super) async fn run(cluster: &mut LocalCluster, load: &Arc<Load>, fractions:
                     format!("{ratio:.2}")
                 }
                 verdict => {
-                    is_good &= matches!(verdict, Verdict::Failed(_));
+                    is_good = false;
                     messages.push(format!("q{number:02} with a kill at {fraction}: {verdict:?}"));
                     "failed".to_owned()
                 }

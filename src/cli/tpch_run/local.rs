@@ -2,10 +2,7 @@
 //!
 //! Position: what `arneb tpch run` does without a server. Deliberately elsewhere: data (`tpch_gen`).
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use operators::Scalar;
 use pipelines::{Batch, CancelToken};
@@ -30,12 +27,7 @@ use crate::{
 /// # Errors
 /// Data that cannot be generated or opened; not a query that fails.
 pub(super) fn measure(arguments: &RunArguments) -> Result<RunReport> {
-    let directory = arguments.data.clone().unwrap_or_else(|| PathBuf::from(format!("tpch-data/sf{}", arguments.scale)));
-    if !tpch_gen::is_complete(&directory) {
-        eprintln!("generating TPC-H at scale {} into {}", arguments.scale, directory.display());
-        let threads = arguments.threads.map(usize::from);
-        tpch_gen::run(&tpch_gen::GenArguments { scale: arguments.scale, output: directory.clone(), parts: 1, threads })?;
-    }
+    let directory = tpch_gen::ensure(arguments.data.as_deref(), arguments.scale, arguments.threads.map(usize::from))?;
     let engine = engine(arguments, &directory)?;
     let mut queries = vec![];
     for number in arguments.numbers() {
@@ -118,7 +110,7 @@ fn rows_scanned(node: &ProfileNode) -> u64 {
     let own: u64 = node
         .actual
         .iter()
-        .flat_map(|actual| &actual.stages)
+        .flat_map(|actual| &actual.parts)
         .filter(|stage| stage.role == "scan")
         .map(|stage| stage.metrics.extra.get("rows_scanned").unwrap_or(stage.metrics.rows_out))
         .sum();

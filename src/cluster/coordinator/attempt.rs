@@ -38,8 +38,9 @@ use crate::{
     plan::fragment::DistributedPlan,
 };
 
-/// How long the end of an attempt waits for the workers' last word.
+/// How long the end of an attempt waits for the workers' last word; and when somebody waits for the query to be cancelled.
 const END_LIMIT: Duration = Duration::from_secs(2);
+const CANCEL_LIMIT: Duration = Duration::from_millis(150);
 
 /// How an attempt ended.
 pub enum End {
@@ -158,7 +159,12 @@ impl<'a> Attempt<'a> {
             }
         });
         let mut workers = HashMap::new();
-        for (index, stream) in futures::future::join_all(opened).await {
+        let streams = tokio::select! {
+            streams = futures::future::join_all(opened) => streams,
+            // A node that does not answer must not hold up who wants to stop; what was opened ends by being dropped.
+            () = cancelled.notified() => vec![],
+        };
+        for (index, stream) in streams {
             match stream {
                 Ok((outbound, inbound)) => {
                     workers.insert(index, outbound);
@@ -377,7 +383,8 @@ impl<'a> Attempt<'a> {
         let own = self.local.end().await;
         self.cluster.attempts.remove(self.spec.attempt);
         self.stats.insert(NodeIndex::COORDINATOR, own);
-        let deadline = tokio::time::Instant::now() + END_LIMIT;
+        let limit = if self.cancel.is_cancelled() { CANCEL_LIMIT } else { END_LIMIT };
+        let deadline = tokio::time::Instant::now() + limit;
         while self.ended < self.workers.len() {
             match tokio::time::timeout_at(deadline, self.events.recv()).await {
                 Ok(Some((node, heard))) => drop(self.of_node(node, heard)),
@@ -425,7 +432,7 @@ fn with_node(error: Error, node: NodeIndex, name: &str) -> Error {
 }
 
 fn shapes(cluster: &Cluster, workers: &[NodeInfo]) -> Vec<NodeShape> {
-    let shape = |node: &NodeInfo| NodeShape { threads: node.threads, memory_bytes: node.memory_bytes, name: node.id.0.clone() };
+    let shape = |node: &NodeInfo| NodeShape { threads: node.threads, name: node.id.0.clone() };
     std::iter::once(&cluster.me).chain(workers).map(shape).collect()
 }
 
@@ -440,14 +447,18 @@ fn nodes(cluster: &Cluster, workers: &[NodeInfo], receiver: NodeIndex) -> Vec<Qu
     nodes
 }
 
-/// Hash classes go to workers in proportion to their threads.
+/// Hash classes go to workers in proportion to their share of all threads, or of all memory where that is less: a class has to be kept.
 fn classes(workers: &[NodeInfo]) -> Vec<NodeIndex> {
-    let total: usize = workers.iter().map(|worker| usize::from(worker.threads.max(1))).sum();
+    let share = |own: f64, all: f64| own.max(1.0) / all.max(1.0);
+    let threads: f64 = workers.iter().map(|worker| f64::from(worker.threads)).sum();
+    let memory: f64 = workers.iter().map(|worker| worker.memory_bytes as f64).sum();
+    let weight = |worker: &NodeInfo| share(f64::from(worker.threads), threads).min(share(worker.memory_bytes as f64, memory));
+    let total: f64 = workers.iter().map(weight).sum();
     let mut ends = vec![];
-    let mut sum = 0;
+    let mut sum = 0.0;
     for worker in workers {
-        sum += usize::from(worker.threads.max(1));
-        ends.push(sum * VIRTUAL_CLASSES / total.max(1));
+        sum += weight(worker);
+        ends.push((sum / total * VIRTUAL_CLASSES as f64).round() as usize);
     }
     (0..VIRTUAL_CLASSES)
         .map(|class| {
@@ -462,24 +473,28 @@ mod tests {
     use super::*;
     use crate::cluster::node::{Incarnation, NodeId};
 
-    fn worker(threads: u16) -> NodeInfo {
+    fn worker(threads: u16, memory_bytes: u64) -> NodeInfo {
         NodeInfo {
             id: NodeId("w".to_owned()),
             incarnation: Incarnation(1),
             address: "127.0.0.1:1".to_owned(),
             threads,
-            memory_bytes: 1,
+            memory_bytes,
             version: String::new(),
             protocol: 0,
         }
     }
 
     #[test]
-    fn hash_classes_go_to_workers_by_their_threads() {
-        let classes = classes(&[worker(1), worker(3)]);
-        assert_eq!(classes.len(), VIRTUAL_CLASSES);
-        assert_eq!(classes.iter().filter(|node| node.0 == 1).count(), VIRTUAL_CLASSES / 4);
-        assert_eq!(classes.iter().filter(|node| node.0 == 2).count(), VIRTUAL_CLASSES * 3 / 4);
-        assert!(super::classes(&[worker(1), worker(1), worker(1)]).iter().all(|node| (1..=3).contains(&node.0)));
+    fn hash_classes_go_to_workers_by_their_threads_and_memory() {
+        let shares = |workers: &[NodeInfo]| -> Vec<usize> {
+            let classes = classes(workers);
+            assert_eq!(classes.len(), VIRTUAL_CLASSES);
+            (1..=workers.len()).map(|node| classes.iter().filter(|class| usize::from(class.0) == node).count()).collect()
+        };
+        assert_eq!(shares(&[worker(1, 1 << 30), worker(3, 3 << 30)]), [64, 192]);
+        // As many threads, but a third of the memory.
+        assert_eq!(shares(&[worker(2, 1 << 30), worker(2, 3 << 30)]), [85, 171]);
+        assert_eq!(shares(&[worker(1, 1), worker(1, 1), worker(1, 1)]).iter().sum::<usize>(), VIRTUAL_CLASSES);
     }
 }

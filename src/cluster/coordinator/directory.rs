@@ -35,7 +35,7 @@ impl ClusterDirectory {
             threads: u64::from(me.threads),
             memory_bytes: self.engine.memory.budget_bytes() as u64,
             memory_used_bytes: self.engine.memory.used_bytes() as u64,
-            running_tasks: u64::from(self.cluster.attempts.running_units()),
+            running_tasks: u64::from(self.cluster.attempts.num_tasks()),
             last_heartbeat_ms: None,
             incarnation: me.incarnation.0,
             reason: None,
@@ -75,6 +75,10 @@ impl NodeDirectory for ClusterDirectory {
 
     fn resume(&self, node: &str) -> Result<()> {
         if self.cluster.membership.resume(&NodeId(node.to_owned())) { Ok(()) } else { Err(unknown(node)) }
+    }
+
+    fn exchange_bytes(&self) -> Option<u64> {
+        Some(self.cluster.attempts.sent_bytes())
     }
 
     fn readiness(&self) -> Result<(), String> {

@@ -7,9 +7,9 @@
 //! Position: between the root fragment and the client's [`ResultStream`](crate::execution::results::ResultStream). While nothing is
 //! released, an attempt that fails can be repeated without the client noticing (as Impala spools results, and Trino's QUERY retry policy).
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use pipelines::Batch;
+use pipelines::{Batch, QueryMemory, Reservation};
 use tokio::sync::mpsc;
 
 use crate::error::Result;
@@ -23,13 +23,16 @@ pub struct Outbox {
     num_bytes: usize,
     limit_bytes: usize,
     is_released: bool,
+    /// What is held is memory of this node.
+    reservation: Reservation,
     client: mpsc::Sender<Result<Batch>>,
 }
 
 impl Outbox {
     /// An outbox that holds back up to `limit_bytes`.
-    pub fn new(limit_bytes: usize, client: mpsc::Sender<Result<Batch>>) -> Self {
-        Outbox { batches: VecDeque::new(), num_bytes: 0, limit_bytes, is_released: false, client }
+    pub fn new(limit_bytes: usize, memory: &Arc<QueryMemory>, client: mpsc::Sender<Result<Batch>>) -> Self {
+        let reservation = memory.reservation("rows held back for the client");
+        Outbox { batches: VecDeque::new(), num_bytes: 0, limit_bytes, is_released: false, reservation, client }
     }
 
     /// Whether rows may have reached the client.
@@ -42,11 +45,12 @@ impl Outbox {
         !self.is_released || self.batches.len() < READY_MAX
     }
 
-    /// Takes a batch; beyond the limit, rows are released.
+    /// Takes a batch; beyond the limit, or where memory does not suffice, rows are released.
     pub fn push(&mut self, batch: Batch) {
         self.num_bytes += batch.num_bytes();
         self.batches.push_back(batch);
-        self.is_released |= self.num_bytes > self.limit_bytes;
+        let fits = self.reservation.resize(self.num_bytes).is_ok();
+        self.is_released |= self.num_bytes > self.limit_bytes || !fits;
     }
 
     /// Whether there is something for the client.
@@ -57,10 +61,11 @@ impl Outbox {
     /// Hands the next batch to the client, when it takes it. False when the client is gone.
     pub async fn send_next(&mut self) -> bool {
         let Ok(permit) = self.client.reserve().await else { return false };
-        if let Some(batch) = self.batches.pop_front() {
-            self.num_bytes = self.num_bytes.saturating_sub(batch.num_bytes());
-            permit.send(Ok(batch));
-        }
+        let Some(batch) = self.batches.pop_front() else { return true };
+        let num_bytes = batch.num_bytes();
+        permit.send(Ok(batch));
+        self.num_bytes = self.num_bytes.saturating_sub(num_bytes);
+        self.hold_less();
         true
     }
 
@@ -72,6 +77,13 @@ impl Outbox {
         assert!(!self.is_released, "rows that were released cannot be taken back");
         self.batches.clear();
         self.num_bytes = 0;
+        self.hold_less();
+    }
+
+    fn hold_less(&mut self) {
+        // What a refused reservation left unreserved is not reserved now either.
+        let bytes = self.num_bytes.min(self.reservation.bytes());
+        self.reservation.resize(bytes).unwrap_or_default();
     }
 
     /// Hands everything to the client, as fast as it takes it.
@@ -93,8 +105,6 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{ArrayRef, Int64Array};
 
     use super::*;
@@ -106,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn rows_are_held_until_the_limit_and_in_order() {
         let (sender, mut receiver) = mpsc::channel(16);
-        let mut outbox = Outbox::new(100, sender);
+        let mut outbox = Outbox::new(100, &QueryMemory::unlimited(), sender);
         outbox.push(batch(1));
         assert!(!outbox.has_ready() && outbox.has_room());
         outbox.push(batch(20));
@@ -117,9 +127,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn rows_that_do_not_fit_into_memory_are_released() {
+        let (sender, _receiver) = mpsc::channel(16);
+        let memory = QueryMemory::new(pipelines::MemoryPool::new(100), 100);
+        let mut outbox = Outbox::new(1000, &memory, sender);
+        outbox.push(batch(10));
+        assert!(!outbox.is_released() && memory.used_bytes() == 80);
+        outbox.push(batch(10));
+        assert!(outbox.is_released());
+        outbox.flush().await;
+        assert_eq!(memory.used_bytes(), 0);
+    }
+
+    #[tokio::test]
     async fn a_repeated_attempt_starts_without_rows() {
         let (sender, mut receiver) = mpsc::channel(16);
-        let mut outbox = Outbox::new(1000, sender);
+        let mut outbox = Outbox::new(1000, &QueryMemory::unlimited(), sender);
         outbox.push(batch(3));
         outbox.clear();
         outbox.push(batch(2));

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use pipelines::{Batch, CancelToken};
+use pipelines::{Batch, CancelToken, QueryMemory};
 use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::{
@@ -55,7 +55,8 @@ impl ClusterQuery {
     /// Runs to the end; rows, and at last an error if there is one, go to `client`.
     pub async fn run(self, client: mpsc::Sender<Result<Batch>>) {
         let began = Instant::now();
-        let mut outbox = Outbox::new(self.cluster.options.holdback_bytes, client);
+        let memory = QueryMemory::new(Arc::clone(&self.engine.memory), usize::MAX);
+        let mut outbox = Outbox::new(self.cluster.options.holdback_bytes, &memory, client);
         let cancelled = cancel_signal(&self.cancel);
         let mut membership = self.cluster.membership.subscribe();
         let mut restarts: Vec<String> = vec![];

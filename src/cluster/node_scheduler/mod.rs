@@ -14,7 +14,10 @@ mod rendezvous;
 #[cfg(test)]
 mod tests;
 
-use super::{control::UnitId, node::NodeIndex};
+use super::{
+    control::{UnitId, units_at_once},
+    node::NodeIndex,
+};
 use crate::plan::fragment::{DistributedPlan, FragmentId, LeafUnit, Placement};
 use leaf_queue::LeafQueue;
 use rendezvous::Homes;
@@ -24,8 +27,6 @@ use rendezvous::Homes;
 pub struct NodeShape {
     /// Threads that run queries.
     pub threads: u16,
-    /// Memory budget of queries, in bytes.
-    pub memory_bytes: u64,
     /// Its name: the same name is given the same units again, whose files it may have cached.
     pub name: String,
 }
@@ -182,7 +183,7 @@ impl FragmentQueue {
     }
 }
 
-/// Half of the threads busy with a unit each, and one more so that the next is there when one ends.
+/// As many as the node runs at once, and one more so that the next is there when one ends. What only waits there could not be stolen.
 fn slots_per_fragment(node: &NodeShape) -> usize {
-    usize::from(node.threads.div_ceil(2) + 1).max(2)
+    units_at_once(usize::from(node.threads)) + 1
 }

@@ -11,7 +11,7 @@ use crate::{
 /// A coordinator and workers with this many threads each.
 pub fn shapes(num_workers: usize, threads: u16) -> Vec<NodeShape> {
     let name = |node| if node == 0 { "coordinator".to_owned() } else { format!("worker-{node}") };
-    (0..=num_workers).map(|node| NodeShape { threads, memory_bytes: 1 << 30, name: name(node) }).collect()
+    (0..=num_workers).map(|node| NodeShape { threads, name: name(node) }).collect()
 }
 
 /// A leaf fragment of this many units. Its number and outputs come with [`plan_of`].

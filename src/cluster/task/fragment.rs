@@ -11,7 +11,7 @@ use std::{
 use pipelines::CancelToken;
 
 use crate::{
-    cluster::control::UnitRun,
+    cluster::control::{UnitRun, units_at_once},
     connectors::ScanPart,
     plan::{
         fragment::{Fragment, Placement, UnitPart},
@@ -51,15 +51,14 @@ pub(super) struct NextStep {
 }
 
 impl FragmentState {
-    /// Of a fragment on a node with so many threads: on one thread units take turns, on several a second one fills the gaps
-    /// at the end of the first.
-    pub fn new(_fragment: &Fragment, num_threads: usize) -> Self {
+    /// Of a fragment on a node with so many threads.
+    pub fn new(num_threads: usize) -> Self {
         FragmentState {
             shared: SharedState::Pending,
             waiting: VecDeque::new(),
             running: HashMap::new(),
             units_done: 0,
-            slots: if num_threads > 1 { 2 } else { 1 },
+            slots: units_at_once(num_threads),
         }
     }
 

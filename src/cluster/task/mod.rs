@@ -38,7 +38,7 @@ use crate::{
         fragment::{ExchangeSpec, Fragment, FragmentId, Placement, Routing, UnitPart},
         physical::RuntimeFilterId,
     },
-    planner::pipeline_builder::{Built, SharedParts, StageLabel, UnitInputs, build_shared, build_unit},
+    planner::pipeline_builder::{Built, FilterListener, SharedParts, StageLabel, UnitInputs, build_shared, build_unit},
 };
 
 /// Largest filter that is sent to other nodes with its members; beyond, only bounds are.
@@ -124,8 +124,7 @@ impl NodeQuery {
             }),
         );
         let num_workers = start.nodes.len() - 1;
-        let fragments: Vec<FragmentState> =
-            start.plan.fragments.iter().map(|fragment| FragmentState::new(fragment, engine.options.num_threads)).collect();
+        let fragments = start.plan.fragments.iter().map(|_| FragmentState::new(engine.options.num_threads)).collect();
         let query = NodeQuery {
             engine,
             memory,
@@ -164,6 +163,16 @@ impl NodeQuery {
     /// Memory reserved now, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.memory.used_bytes()
+    }
+
+    /// Tasks on this node: fragments of which it runs units.
+    pub fn num_tasks(&self) -> u32 {
+        self.start.plan.fragments.iter().filter(|fragment| self.runs_here(fragment)).count() as u32
+    }
+
+    /// Bytes that were sent to other nodes.
+    pub fn sent_bytes(&self) -> u64 {
+        self.exchange.stats().iter().flat_map(|exchange| &exchange.sent).map(|(_, _, bytes, _)| bytes).sum()
     }
 
     /// Does what the coordinator says. What goes wrong is reported, as the failure of any unit.
@@ -291,7 +300,14 @@ impl NodeQuery {
             None => self.shared_is_ready(fragment.id, SharedParts::default()),
             Some((built, parts)) => {
                 let token = CancelToken::new();
-                self.state.lock().shared_tokens.push(token.clone());
+                {
+                    let mut state = self.state.lock();
+                    if state.is_ending {
+                        return Ok(());
+                    }
+                    state.shared_tokens.push(token.clone());
+                    state.graphs += 1;
+                }
                 self.submit(Job::Shared(fragment.id), built, token, Some(parts));
             }
         }
@@ -363,6 +379,7 @@ impl NodeQuery {
             if let Some(fragment) = state.fragments.get_mut(fragment.id.0 as usize) {
                 fragment.running.insert(run, token.clone());
             }
+            state.graphs += 1;
         }
         self.submit(Job::Unit(run), built, token, None);
         Ok(())
@@ -391,12 +408,7 @@ impl NodeQuery {
     }
 
     /// Tells the coordinator of filters that other fragments wait for.
-    #[allow(clippy::type_complexity)]
-    fn filter_listener(
-        &self,
-        fragment: &Fragment,
-        unit: Option<UnitId>,
-    ) -> Option<Arc<dyn Fn(RuntimeFilterId, Option<Arc<RuntimeFilter>>) + Send + Sync>> {
+    fn filter_listener(&self, fragment: &Fragment, unit: Option<UnitId>) -> Option<FilterListener> {
         if fragment.filters_out.is_empty() {
             return None;
         }
@@ -409,10 +421,9 @@ impl NodeQuery {
         }))
     }
 
-    /// Runs a graph; what becomes of it is handled by a task of its own.
+    /// Runs a graph that is counted already; what becomes of it is handled by a task of its own.
     fn submit(self: &Arc<Self>, job: Job, built: Built, cancel: CancelToken, shared: Option<SharedParts>) {
         let Built { graph, stages } = built;
-        self.state.lock().graphs += 1;
         let running = self.run_graph(graph, cancel);
         let query = Arc::clone(self);
         tokio::spawn(async move {

@@ -43,8 +43,11 @@ pub struct UnitInputs<'a> {
     /// What was computed before, for all units of this node.
     pub shared: &'a SharedParts,
     /// Told of every filter that a join of this graph publishes.
-    pub on_filter: Option<Arc<dyn Fn(RuntimeFilterId, Option<Arc<RuntimeFilter>>) + Send + Sync>>,
+    pub on_filter: Option<FilterListener>,
 }
+
+/// Told of filters: which, and what it is; `None`: everything passes.
+pub type FilterListener = Arc<dyn Fn(RuntimeFilterId, Option<Arc<RuntimeFilter>>) + Send + Sync>;
 
 /// What the units of a fragment on one node have in common, once its graph has run.
 #[derive(Default)]

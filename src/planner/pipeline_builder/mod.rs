@@ -38,7 +38,7 @@ use operators::{
 };
 use pipelines::{After, Batch, Operator, OperatorId, Pipeline, PipelineGraph, PipelineId, Sink, SinkId, Source};
 
-pub use self::fragment::{SharedParts, UnitInputs, build_shared, build_unit};
+pub use self::fragment::{FilterListener, SharedParts, UnitInputs, build_shared, build_unit};
 use crate::{
     catalog::Catalogs,
     connectors::ScanRequest,

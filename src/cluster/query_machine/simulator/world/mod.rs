@@ -349,8 +349,7 @@ impl World {
         }
         let number = self.num_attempts;
         self.num_attempts += 1;
-        let shape =
-            |place: &Place| NodeShape { threads: self.places[*place].threads, memory_bytes: 1 << 30, name: format!("node-{place}") };
+        let shape = |place: &Place| NodeShape { threads: self.places[*place].threads, name: format!("node-{place}") };
         let nodes: Vec<NodeShape> = members.iter().map(shape).collect();
         let num_workers = members.len() - 1;
         let mut watch = Watch::new(&nodes);
