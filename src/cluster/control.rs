@@ -46,10 +46,10 @@ pub struct UnitId {
     pub unit: u32,
 }
 
-/// Units of one leaf fragment that run at the same time on a node with so many threads: on one thread they take turns, on several a second
-/// one fills the gaps at the end of the first.
+/// Units of one leaf fragment that run at the same time on a node with so many threads. Each can keep all of them busy, but for its end,
+/// where others fill the gaps.
 pub fn units_at_once(threads: usize) -> usize {
-    if threads > 1 { 2 } else { 1 }
+    threads.div_ceil(2).max(1)
 }
 
 /// One run of a unit; of several runs the first that ends everywhere counts.

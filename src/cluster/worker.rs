@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     Engine,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
 };
 
 /// How often a worker tells how far its tasks are.
@@ -119,6 +119,7 @@ impl Control {
             Ok(query) => query,
             Err(error) => return self.refuse(&error),
         };
+        let _registered = Registered { worker: Arc::clone(&self.worker), query: Arc::clone(&query) };
         self.worker.attempts.insert(&query);
         self.tell(&Report::Ready);
         let mut stats = tokio::time::interval(STATS_INTERVAL);
@@ -139,14 +140,14 @@ impl Control {
             }
         }
         let last = query.end().await;
-        self.worker.attempts.remove(query.start_info().attempt);
         self.tell(&Report::Ended(last));
     }
 
     fn begin(&self, start: QueryStart, reports: mpsc::UnboundedSender<Report>) -> Result<Arc<NodeQuery>> {
         let receiver = start.nodes.get(usize::from(start.receiver.0));
         if receiver.is_none_or(|node| node.incarnation != self.worker.incarnation()) {
-            return Err(Error::internal("the query was meant for an earlier start of this node"));
+            // The coordinator does not know yet; the next attempt will be meant for who is here.
+            return Err(Error::new(ErrorKind::Cluster, "57P01", "the query was meant for an earlier start of this node"));
         }
         let transport = transport(&self.worker.peers, &start);
         NodeQuery::begin(Arc::clone(&self.worker.engine), start, transport, reports, None)
@@ -159,6 +160,19 @@ impl Control {
 
     fn refuse(&self, error: &Error) {
         self.tell(&Report::Failed(WireError::from(error)));
+    }
+}
+
+/// An attempt that is known on this node until its control stream is over, however that ends.
+struct Registered {
+    worker: Arc<Worker>,
+    query: Arc<NodeQuery>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.query.stop();
+        self.worker.attempts.remove(self.query.start_info().attempt);
     }
 }
 

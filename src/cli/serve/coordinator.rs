@@ -1,6 +1,6 @@
 //! The role coordinator: takes SQL, has workers do the work.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use super::{Stop, access_policy, bracketed, listen, web_port};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         security::Security,
     },
     config::{Config, Role},
-    error::Result,
+    error::{Error, Result},
     server::{
         self,
         web::{WebOptions, serve_web},
@@ -51,13 +51,24 @@ pub(super) async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
     }
     let policy = access_policy(config);
     let web = WebOptions { role: Role::Coordinator, policy, host_name: config.host_name.clone() };
-    let (_, _, served) = tokio::join!(
-        server::pgwire::serve(Arc::clone(&engine), listener, policy, stop.clone().wait()),
-        serve_web(Arc::clone(&engine), web_listener, web, stop.wait()),
-        flight,
-    );
+    let mut flight = flight;
+    let mut doors = pin!(async {
+        tokio::join!(
+            server::pgwire::serve(Arc::clone(&engine), listener, policy, stop.clone().wait()),
+            serve_web(Arc::clone(&engine), web_listener, web, stop.clone().wait()),
+        )
+    });
+    let served = tokio::select! {
+        // Without it no query finds a worker: better no coordinator than such a one.
+        served = &mut flight => {
+            served.unwrap_or_else(|panic| Err(Error::internal(format!("the Flight port failed: {panic}"))))?;
+            doors.await;
+            Ok(())
+        }
+        _ = &mut doors => flight.await.unwrap_or(Ok(())),
+    };
     tracing::info!("arneb stopped");
-    served.unwrap_or(Ok(()))
+    served
 }
 
 /// Where the coordinator is as far as it knows itself; workers on other hosts use the address at which they have found it.

@@ -1,6 +1,6 @@
 //! The role worker: runs pieces of queries for a coordinator. SIGTERM lets it finish what it has; a second signal, or Ctrl-C, does not.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,6 +16,9 @@ use crate::{
     error::{Error, Result},
     server::web,
 };
+
+/// How often a draining worker looks whether its coordinator is gone.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Works until it is drained or a signal says stop.
 ///
@@ -72,8 +75,15 @@ async fn until_end(worker: &mut RunningWorker) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let mut is_draining = false;
+    let mut look = tokio::time::interval(LOOK_INTERVAL);
     loop {
         tokio::select! {
+            _ = look.tick(), if is_draining => {
+                // Nobody is left who could say that it has finished, and nothing is left to finish.
+                if !is_member(&worker.heartbeat.standing().borrow()) && worker.attempts.num_tasks() == 0 {
+                    return Ok(());
+                }
+            }
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => {
                 if is_draining || !is_member(&worker.heartbeat.standing().borrow()) {

@@ -162,7 +162,11 @@ impl<'a> Attempt<'a> {
         let streams = tokio::select! {
             streams = futures::future::join_all(opened) => streams,
             // A node that does not answer must not hold up who wants to stop; what was opened ends by being dropped.
-            () = cancelled.notified() => vec![],
+            () = cancelled.notified() => {
+                local.end().await;
+                cluster.attempts.remove(spec.attempt);
+                return Err(pipelines::Error::Cancelled.into());
+            }
         };
         for (index, stream) in streams {
             match stream {
@@ -309,7 +313,9 @@ impl<'a> Attempt<'a> {
             Report::Ended(tasks) => {
                 self.keep_stats(node, tasks);
                 self.ended += 1;
-                return None;
+                // While the attempt runs nobody has asked for it: the worker has given it up. At its end events are not looked at.
+                let reason = "it ended its part of the query".to_owned();
+                Event::PeerLost { reporter: NodeIndex::COORDINATOR, peer: node, reason }
             }
         })
     }
@@ -394,6 +400,14 @@ impl<'a> Attempt<'a> {
         // Closed streams tell the rest.
         self.workers.clear();
         progress::show(self.entry, &self.tasks(), true);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    /// However the attempt ends, nothing of it stays on this node.
+    fn drop(&mut self) {
+        self.local.stop();
+        self.cluster.attempts.remove(self.spec.attempt);
     }
 }
 

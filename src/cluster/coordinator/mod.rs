@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     Engine,
-    error::Result,
+    error::{Error, Result},
     execution::{
         distributed::{DistributedRun, DistributionMode, DistributionOptions, Distributor, RecoveryMode},
         query::PlannedQuery,
@@ -143,7 +143,15 @@ impl Distributor for Coordinator {
             outcome: Arc::clone(&outcome),
         };
         let (client, rows) = mpsc::channel(CLIENT_BATCHES);
-        self.runtime.spawn(query.run(client));
+        let last = client.clone();
+        let driver = self.runtime.spawn(query.run(client));
+        // Rows end when nobody holds the channel: a driver that fails must not look like one that has finished.
+        self.runtime.spawn(async move {
+            if let Err(panic) = driver.await {
+                // A client that is gone needs no reason.
+                let _ = last.send(Err(Error::internal(format!("the query's driver failed: {panic}")))).await;
+            }
+        });
         Ok(Some(DistributedRun { rows, outcome }))
     }
 

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use pipelines::{Batch, CancelToken, QueryMemory};
@@ -30,6 +30,9 @@ use crate::{
 
 /// Attempts at one query; after as many losses of nodes something else is wrong.
 const ATTEMPTS_MAX: u32 = 8;
+
+/// Pause before the second restart; each further one waits as much longer.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// A query to be run on workers.
 pub struct ClusterQuery {
@@ -72,6 +75,8 @@ impl ClusterQuery {
                     self.entry.restarted(&reason);
                     restarts.push(reason);
                     outbox.clear();
+                    // The second time, the cluster may need a moment to know who is there.
+                    tokio::time::sleep(RESTART_PAUSE * (restarts.len() as u32 - 1)).await;
                 }
             }
         };

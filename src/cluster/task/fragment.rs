@@ -36,7 +36,7 @@ pub(super) struct FragmentState {
     pub shared: SharedState,
     /// Units that were asked for and have not started.
     pub waiting: VecDeque<(UnitRun, Parts)>,
-    /// Units whose graph runs.
+    /// Units whose graph runs or is being made.
     pub running: HashMap<UnitRun, CancelToken>,
     /// Units that have ended and whose rows have arrived.
     pub units_done: u32,
@@ -48,6 +48,8 @@ pub(super) struct NextStep {
     pub run: UnitRun,
     pub parts: Parts,
     pub shared: Arc<SharedParts>,
+    /// Set when it is forgotten.
+    pub token: CancelToken,
 }
 
 impl FragmentState {
@@ -66,14 +68,16 @@ impl FragmentState {
         self.running.len()
     }
 
-    /// The next unit, if there is one, a slot for it, and what it needs.
+    /// The next unit, if there is one, a slot for it, and what it needs; it is among those that run from now on.
     pub fn next(&mut self) -> Option<NextStep> {
         let SharedState::Ready(shared) = &self.shared else { return None };
         if self.running.len() >= self.slots {
             return None;
         }
         let (run, parts) = self.waiting.pop_front()?;
-        Some(NextStep { run, parts, shared: Arc::clone(shared) })
+        let token = CancelToken::new();
+        self.running.insert(run, token.clone());
+        Some(NextStep { run, parts, shared: Arc::clone(shared), token })
     }
 
     /// Forgets a run; answers the token of its graph if it runs.

@@ -14,7 +14,9 @@
 mod counters;
 mod fragment;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+
+use futures::FutureExt;
 
 use operators::runtime_filter::{RuntimeFilter, RuntimeFilterSlot};
 use parking_lot::Mutex;
@@ -283,7 +285,11 @@ impl NodeQuery {
 
     fn start_only_unit(self: &Arc<Self>, fragment: &Fragment, unit: u32) -> Result<()> {
         let run = UnitRun { id: UnitId { fragment: fragment.id, unit }, run: 0 };
-        self.launch_unit(fragment, run, &Parts::new(), &Arc::new(SharedParts::default()))
+        let token = CancelToken::new();
+        if let Some(state) = self.state.lock().fragments.get_mut(fragment.id.0 as usize) {
+            state.running.insert(run, token.clone());
+        }
+        self.launch_unit(fragment, run, &Parts::new(), &Arc::new(SharedParts::default()), token)
     }
 
     fn start_shared(self: &Arc<Self>, fragment: &Fragment) -> Result<()> {
@@ -350,15 +356,23 @@ impl NodeQuery {
                 }
                 state.fragments.get_mut(fragment.0 as usize).and_then(FragmentState::next)
             };
-            let Some(NextStep { run, parts, shared }) = next else { return };
-            if let Err(error) = self.launch_unit(self.start.plan.fragment(fragment), run, &parts, &shared) {
+            let Some(NextStep { run, parts, shared, token }) = next else { return };
+            if let Err(error) = self.launch_unit(self.start.plan.fragment(fragment), run, &parts, &shared, token) {
                 self.report(Report::Failed((&error).into()));
                 return;
             }
         }
     }
 
-    fn launch_unit(self: &Arc<Self>, fragment: &Fragment, run: UnitRun, parts: &Parts, shared: &Arc<SharedParts>) -> Result<()> {
+    /// Starts the graph of a unit that is among those that run; `token` is set if it is forgotten meanwhile.
+    fn launch_unit(
+        self: &Arc<Self>,
+        fragment: &Fragment,
+        run: UnitRun,
+        parts: &Parts,
+        shared: &Arc<SharedParts>,
+        token: CancelToken,
+    ) -> Result<()> {
         let sink = self.unit_sink(fragment, run)?;
         let filters = self.state.lock().filters.clone();
         let listens = !matches!(fragment.placement, Placement::Leaf { .. });
@@ -370,14 +384,12 @@ impl NodeQuery {
             on_filter: listens.then(|| self.filter_listener(fragment, Some(run.id))).flatten(),
         };
         let built = build_unit(&fragment.plan, &self.engine.catalogs, &inputs, sink)?;
-        let token = CancelToken::new();
         {
             let mut state = self.state.lock();
-            if state.is_ending {
+            if state.is_ending || token.is_cancelled() {
+                drop(state);
+                self.exchange.abandon(run);
                 return Ok(());
-            }
-            if let Some(fragment) = state.fragments.get_mut(fragment.id.0 as usize) {
-                fragment.running.insert(run, token.clone());
             }
             state.graphs += 1;
         }
@@ -428,7 +440,10 @@ impl NodeQuery {
         let query = Arc::clone(self);
         tokio::spawn(async move {
             let outcome = running.await;
-            query.graph_has_ended(job, &stages, outcome, shared).await;
+            let handled = AssertUnwindSafe(query.graph_has_ended(job, &stages, outcome, shared)).catch_unwind().await;
+            if handled.is_err() {
+                query.report(Report::Failed((&Error::internal("a unit could not be started")).into()));
+            }
         });
     }
 
@@ -472,10 +487,17 @@ impl NodeQuery {
                 if !self.start.plan.fragment(fragment).outputs.is_empty() {
                     self.exchange.delivered(run).await;
                 }
-                if let Some(entry) = self.state.lock().fragments.get_mut(fragment.0 as usize) {
-                    entry.units_done += 1;
+                let is_ending = {
+                    let mut state = self.state.lock();
+                    if let Some(entry) = state.fragments.get_mut(fragment.0 as usize) {
+                        entry.units_done += 1;
+                    }
+                    state.is_ending
+                };
+                // What the end of the attempt has let go was not delivered.
+                if !is_ending {
+                    self.report(Report::Done(run));
                 }
-                self.report(Report::Done(run));
             }
             (_, Err(error)) => self.report(Report::Failed((&Error::from(error)).into())),
         }
