@@ -58,10 +58,10 @@ pub struct ServeArguments {
     /// Address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS", env = "ARNEB_BIND_ADDRESS")]
     pub bind: Option<String>,
-    /// Port of the PostgreSQL protocol [default: 5432]; the web is 1000 above, Flight at rpc_port of [cluster]; not of workers
+    /// Port of the PostgreSQL protocol [default: 5432]; the web is 1000 above, Flight at the rpc_port of the configuration; not of workers
     #[arg(long, value_name = "PORT", env = "ARNEB_PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
-    /// What this process is [default: role in [cluster] of the configuration, else standalone]
+    /// What this process is [default: the role in the configuration, else standalone]
     #[arg(long, value_enum)]
     pub role: Option<Role>,
     /// Threads that run queries [default: one per core]
