@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use super::{Stop, access_policy, bracketed, listen, web_port};
+use super::{ClientPorts, Stop, access_policy, bracketed, client_ports, listen, log_tables};
 use crate::{
     Engine,
     cluster::{
@@ -24,9 +24,7 @@ use crate::{
 /// # Errors
 /// A port that is taken, a secret that cannot be read.
 pub(super) async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
-    let (address, listener) = listen(config, config.port, "choose another port with --port, or stop the process that has it").await?;
-    let hint = "choose another with web_port in the configuration, or stop the process that has it";
-    let (web_address, web_listener) = listen(config, web_port(config)?, hint).await?;
+    let ClientPorts { address, listener, web_address, web_listener } = client_ports(config).await?;
     let hint = "choose another with rpc_port in [cluster], or stop the process that has it";
     let (rpc_address, rpc_listener) = listen(config, config.cluster.rpc_port(), hint).await?;
     let stop = Stop::at_signal();
@@ -46,9 +44,7 @@ pub(super) async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
         memory_mb = engine.options.memory_bytes >> 20,
         "arneb listening as coordinator"
     );
-    for table in &config.tables {
-        tracing::info!(name = table.name, path = table.path, "table");
-    }
+    log_tables(config);
     let policy = access_policy(config);
     let web = WebOptions { role: Role::Coordinator, policy, host_name: config.host_name.clone() };
     let mut flight = flight;

@@ -130,6 +130,27 @@ fn worker_name() -> String {
     format!("worker-{}", uuid::Uuid::now_v7())
 }
 
+/// The ports of SQL and of the web.
+struct ClientPorts {
+    address: String,
+    listener: TcpListener,
+    web_address: String,
+    web_listener: TcpListener,
+}
+
+async fn client_ports(config: &Config) -> Result<ClientPorts> {
+    let (address, listener) = listen(config, config.port, "choose another port with --port, or stop the process that has it").await?;
+    let hint = "choose another with web_port in the configuration, or stop the process that has it";
+    let (web_address, web_listener) = listen(config, web_port(config)?, hint).await?;
+    Ok(ClientPorts { address, listener, web_address, web_listener })
+}
+
+fn log_tables(config: &Config) {
+    for table in &config.tables {
+        tracing::info!(name = table.name, path = table.path, "table");
+    }
+}
+
 async fn listen(config: &Config, port: u16, hint: &str) -> Result<(String, TcpListener)> {
     let address = format!("{}:{port}", bracketed(&config.bind_address));
     let listener = TcpListener::bind(&address)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Stop, access_policy, listen, web_port};
+use super::{ClientPorts, Stop, access_policy, client_ports, log_tables};
 use crate::{
     Engine,
     config::{Config, Role},
@@ -19,9 +19,7 @@ use crate::{
 /// # Errors
 /// A port that is taken.
 pub(super) async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
-    let (address, listener) = listen(config, config.port, "choose another port with --port, or stop the process that has it").await?;
-    let hint = "choose another with web_port in the configuration, or stop the process that has it";
-    let (web_address, web_listener) = listen(config, web_port(config)?, hint).await?;
+    let ClientPorts { address, listener, web_address, web_listener } = client_ports(config).await?;
     let itself =
         StandaloneNode::new(&engine.options.node_id, engine.options.num_threads, Arc::clone(&engine.memory), engine.registry.clone());
     engine.nodes.set(Arc::new(itself.at(&address)));
@@ -32,9 +30,7 @@ pub(super) async fn serve(engine: Arc<Engine>, config: &Config) -> Result<()> {
         memory_mb = engine.options.memory_bytes >> 20,
         "arneb listening"
     );
-    for table in &config.tables {
-        tracing::info!(name = table.name, path = table.path, "table");
-    }
+    log_tables(config);
     let (policy, stop) = (access_policy(config), Stop::at_signal());
     let web = WebOptions { role: Role::Standalone, policy, host_name: config.host_name.clone() };
     tokio::join!(
