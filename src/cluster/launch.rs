@@ -154,8 +154,7 @@ impl Hooks for WorkerHooks {
         Load { memory_used_bytes: self.engine.memory.used_bytes() as u64, running_tasks: self.attempts.num_tasks() }
     }
 
-    fn on_fenced(&self, reason: &str) {
-        tracing::warn!(reason, "the coordinator may take this node for dead: everything it runs is dropped");
+    fn on_fenced(&self, _reason: &str) {
         self.attempts.stop_all();
     }
 

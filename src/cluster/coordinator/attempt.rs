@@ -24,7 +24,7 @@ use super::{Cluster, outbox::Outbox, progress};
 use crate::{
     Engine,
     cluster::{
-        control::{Command, QueryAttempt, QueryNode, QueryStart, Report, TaskStats, UnitRun, VIRTUAL_CLASSES},
+        control::{Command, QueryAttempt, QueryNode, QueryStart, Report, TaskStats, VIRTUAL_CLASSES},
         flight::{FlightReceiver, FlightSender, Lane, StreamOpen, messages},
         membership::NodeEvent,
         node::{NodeIndex, NodeInfo},
@@ -334,7 +334,7 @@ impl<'a> Attempt<'a> {
                 }
                 Action::Filter { node, filter, value } => self.tell(node, Command::Filter(filter, value)),
                 Action::Run { node, run, part } => self.tell(node, Command::Run(run, part)),
-                Action::Forget { node, run } => self.forget(node, run),
+                Action::Forget { node, run } => self.tell(node, Command::Forget(run)),
                 Action::NodeGone { gone } => {
                     self.workers.remove(&gone);
                     self.tell_all(&Command::NodeGone(gone));
@@ -349,10 +349,6 @@ impl<'a> Attempt<'a> {
         let progress = self.machine.progress();
         self.entry.set_progress(u64::from(progress.units_done), u64::from(progress.units_total));
         None
-    }
-
-    fn forget(&self, node: NodeIndex, run: UnitRun) {
-        self.tell(node, Command::Forget(run));
     }
 
     fn tell(&self, node: NodeIndex, command: Command) {

@@ -109,13 +109,19 @@ impl Coordinator {
         options.distribution.unwrap_or(self.cluster.options.distribution)
     }
 
-    fn cut(&self, engine: &Engine, planned: &PlannedQuery, options: DistributionOptions) -> Result<Option<DistributedPlan>> {
+    /// The plan, and the cluster that it is for; `None` if the query runs on this node.
+    fn cut(
+        &self,
+        engine: &Engine,
+        planned: &PlannedQuery,
+        options: DistributionOptions,
+    ) -> Result<Option<(ClusterShape, DistributedPlan)>> {
         let mode = self.mode(options);
         if mode == DistributionMode::Never {
             return Ok(None);
         }
         let shape = self.cluster.shape(&self.cluster.membership.active(), mode);
-        plan_fragmenter::fragment(&planned.plan, &engine.catalogs, &shape)
+        Ok(plan_fragmenter::fragment(&planned.plan, &engine.catalogs, &shape)?.map(|plan| (shape, plan)))
     }
 }
 
@@ -128,14 +134,13 @@ impl Distributor for Coordinator {
         entry: &Arc<QueryEntry>,
         cancel: &CancelToken,
     ) -> Result<Option<DistributedRun>> {
-        if self.cut(engine, planned, options)?.is_none() {
-            return Ok(None);
-        }
+        let Some(first) = self.cut(engine, planned, options)? else { return Ok(None) };
         let outcome = Arc::new(OnceLock::new());
         let query = ClusterQuery {
             cluster: Arc::clone(&self.cluster),
             engine: Arc::clone(engine),
             plan: planned.plan.clone(),
+            first,
             mode: self.mode(options),
             recovery: recovery(options.recovery.unwrap_or(self.cluster.options.recovery)),
             entry: Arc::clone(entry),
@@ -157,7 +162,7 @@ impl Distributor for Coordinator {
 
     fn explain(&self, engine: &Arc<Engine>, planned: &PlannedQuery, options: DistributionOptions) -> Result<Vec<String>> {
         Ok(match self.cut(engine, planned, options)? {
-            Some(plan) => plan_fragmenter::explain::explain_distributed(&plan),
+            Some((_, plan)) => plan_fragmenter::explain::explain_distributed(&plan),
             None => vec!["The query runs on the coordinator alone.".to_owned()],
         })
     }

@@ -19,7 +19,13 @@ use super::{
 };
 use crate::{
     Engine,
-    cluster::{control::QueryAttempt, membership::NodeEvent, node::NodeInfo, plan_fragmenter, query_machine::Recovery},
+    cluster::{
+        control::QueryAttempt,
+        membership::NodeEvent,
+        node::NodeInfo,
+        plan_fragmenter::{self, ClusterShape},
+        query_machine::Recovery,
+    },
     error::{Error, ErrorKind, Result},
     execution::{
         distributed::{DistributedOutcome, DistributionMode},
@@ -42,6 +48,8 @@ pub struct ClusterQuery {
     pub engine: Arc<Engine>,
     /// The plan as for one node.
     pub plan: PhysicalPlan,
+    /// The same cut, and for which cluster.
+    pub first: (ClusterShape, DistributedPlan),
     /// When queries are distributed.
     pub mode: DistributionMode,
     /// What is done when a node is lost.
@@ -128,6 +136,9 @@ impl ClusterQuery {
     fn cut(&self, workers: &[NodeInfo]) -> Result<DistributedPlan> {
         for mode in [self.mode, DistributionMode::Always] {
             let shape = self.cluster.shape(workers, mode);
+            if shape == self.first.0 {
+                return Ok(self.first.1.clone());
+            }
             if let Some(plan) = plan_fragmenter::fragment(&self.plan, &self.engine.catalogs, &shape)? {
                 return Ok(plan);
             }

@@ -4,7 +4,10 @@
 //! exactly those return. Nodes with more threads draw proportionally better.
 
 use super::NodeShape;
-use crate::cluster::node::NodeIndex;
+use crate::{
+    cluster::node::NodeIndex,
+    connectors::part::{stable_hash, stable_mix},
+};
 
 /// The nodes that units may be at home on.
 #[derive(Debug)]
@@ -23,7 +26,8 @@ impl Homes {
     /// All nodes but the first, which is the coordinator.
     pub fn new(nodes: &[NodeShape]) -> Self {
         let candidate = |(index, node): (usize, &NodeShape)| Candidate {
-            name_hash: hash_name(&node.name),
+            // The same in every version of the program, so that caches outlive upgrades.
+            name_hash: stable_hash([node.name.as_bytes()]),
             weight: f64::from(node.threads.max(1)),
             is_usable: index > 0,
         };
@@ -51,22 +55,10 @@ impl Homes {
     pub fn of(&self, affinity: u64) -> NodeIndex {
         let draw = |node: &NodeIndex| {
             let candidate = &self.nodes[usize::from(node.0)];
-            -unit_interval(mix(affinity ^ candidate.name_hash)).ln() / candidate.weight
+            -unit_interval(stable_mix(affinity ^ candidate.name_hash)).ln() / candidate.weight
         };
         self.usable().min_by(|a, b| draw(a).total_cmp(&draw(b))).unwrap_or(NodeIndex::COORDINATOR)
     }
-}
-
-/// FNV-1a: the same in every version of the program, so that caches outlive upgrades.
-fn hash_name(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
-}
-
-/// The finalizer of SplitMix64.
-fn mix(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 /// Between 0 and 1, without either.

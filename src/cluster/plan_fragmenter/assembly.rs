@@ -100,8 +100,7 @@ fn awaited_filters(
     let [driver] = leaf.scans.as_slice() else { return vec![] };
     let driver = numbers.get(driver);
     let mut awaited = vec![];
-    let mut pending = vec![&draft.plan];
-    while let Some(node) = pending.pop() {
+    draft.plan.for_each(&mut |node| {
         if let PhysicalOperator::TableScan { columns, filter_columns, runtime_filters, .. } = &node.operator
             && Some(&node.id) == driver
         {
@@ -109,8 +108,7 @@ fn awaited_filters(
             let own = runtime_filters.iter().filter(|(filter, _)| filters_in.contains(filter));
             awaited.extend(own.filter_map(|(filter, position)| Some((*filter, *read.get(*position)?))));
         }
-        pending.extend(node.inputs());
-    }
+    });
     awaited
 }
 

@@ -9,6 +9,7 @@ use super::{
     sizes::Limits,
 };
 use crate::{
+    connectors::part::{stable_hash, stable_mix},
     error::{Error, Result},
     plan::{
         fragment::{FilteredKeys, LeafUnit, UnitPart},
@@ -40,7 +41,7 @@ pub(super) fn units(
 ) -> Result<Vec<LeafUnit>> {
     let (place, largest) = largest(leaf, scans)?;
     let bundles = bundles(largest, count(leaf, largest, scans, threads, limits)?);
-    let table = name_hash(largest);
+    let table = stable_hash([largest.table.to_string().as_bytes()]);
     if !leaf.by_key {
         let unit = |bundle: &std::ops::Range<usize>| LeafUnit {
             part: UnitPart::Splits(bundle.clone().map(|split| split as u32).collect()),
@@ -154,19 +155,10 @@ fn bundles(scan: &Scan, count: usize) -> Vec<std::ops::Range<usize>> {
     bundles
 }
 
-/// FNV-1a of the table's full name.
-fn name_hash(scan: &Scan) -> u64 {
-    let name = scan.table.to_string();
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
-}
-
-/// The finalizer of SplitMix64 over the table and the unit's first split.
+/// A number of the table and the unit's first split.
 fn affinity(table: u64, scan: &Scan, split: usize) -> u64 {
     let identity = scan.splits.get(split).map_or(0, |split| split.identity);
-    let mixed = table ^ identity.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    stable_mix(table ^ identity.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ use crate::{
     error::{Error, Result},
     plan::{
         fragment::{ExchangeSpec, Fragment, FragmentId, Placement, Routing, UnitPart},
-        physical::RuntimeFilterId,
+        physical::{PhysicalOperator, RuntimeFilterId},
     },
     planner::pipeline_builder::{Built, FilterListener, SharedParts, StageLabel, UnitInputs, build_shared, build_unit},
 };
@@ -160,11 +160,6 @@ impl NodeQuery {
     /// Its channels.
     pub fn exchange(&self) -> &Arc<QueryExchange> {
         &self.exchange
-    }
-
-    /// Memory reserved now, in bytes.
-    pub fn memory_bytes(&self) -> usize {
-        self.memory.used_bytes()
     }
 
     /// Tasks on this node: fragments of which it runs units.
@@ -523,13 +518,11 @@ fn other_hosts(start: &QueryStart) -> Vec<bool> {
 /// The exchanges that a fragment reads, and the types of their columns.
 fn exchanges(fragment: &Fragment) -> Vec<(&ExchangeSpec, Vec<arrow::datatypes::DataType>)> {
     let mut found = vec![];
-    let mut nodes = vec![&fragment.plan];
-    while let Some(node) = nodes.pop() {
-        if let crate::plan::physical::PhysicalOperator::Exchange(spec) = &node.operator {
+    fragment.plan.for_each(&mut |node| {
+        if let PhysicalOperator::Exchange(spec) = &node.operator {
             found.push((spec, node.types()));
         }
-        nodes.extend(node.inputs());
-    }
+    });
     found
 }
 
